@@ -1,0 +1,3 @@
+"""torchgraft: transfer learning that says how sure it is."""
+
+__version__ = "0.1.0"

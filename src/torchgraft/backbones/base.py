@@ -1,0 +1,97 @@
+"""What a backbone is, and what a provider file offers.
+
+A provider is one file in this room. It offers:
+
+- `names() -> list[Offer]`: what it can load on this machine without a download (cheap: no weights are read);
+- `load(name: str) -> Backbone`: build the network and load its weights (`name` without the provider's prefix).
+  May download where the provider has a hub; offline it raises a `UserError` that says what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torchgraft.core.types import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A backbone that can be loaded here and now, described without loading it.
+
+    `name` is the full name (provider/name), `size` the bytes on disk, `note` a few words for people.
+    """
+
+    name: str
+    modality: str
+    width: int
+    parameters: int
+    size: int
+    licence: str
+    note: str = ""
+
+
+class Tokenizer(Protocol):
+    """Texts to token ids, without padding; cut at the backbone's `max_tokens`."""
+
+    def __call__(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included."""
+        ...
+
+    @property
+    def padding(self) -> int:
+        """The id that fills short rows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Backbone:
+    """A pretrained network that turns one sample into features, with what it needs to be used rightly.
+
+    `module` maps a batch to unpooled features. `layout` says their shape:
+
+    - `map`: images B x 3 x H x W (normalised) -> B x C x h x w;
+    - `tokens`: images -> B x T x C, or texts (ids B x T, mask B x T) -> B x T x C.
+
+    `prefix` is the number of leading tokens that are no patches (class token, registers). `width` is C.
+    `pooling` is the pooling its authors use (see `features.pooling`). `classifier` maps pooled features to the
+    logits of pretraining, where the weights have one. `revision` is a content hash of weights and architecture:
+    two backbones of one revision give the same features.
+    """
+
+    name: str
+    module: nn.Module
+    layout: str
+    width: int
+    pooling: str
+    preprocessing: Preprocessing
+    licence: str
+    revision: str
+    prefix: int = 0
+    tokenizer: Tokenizer | None = None
+    classifier: nn.Module | None = None
+
+    @property
+    def modality(self) -> str:
+        """image or text."""
+        return self.preprocessing.modality
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, the classifier of pretraining left out."""
+        return sum(p.numel() for p in self.module.parameters())
+
+    def describe(self) -> dict[str, Any]:
+        """What `graft.json` and the report say of it."""
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            "licence": self.licence,
+            "width": self.width,
+            "parameters": self.parameters,
+        }
+
+

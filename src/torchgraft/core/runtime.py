@@ -1,0 +1,50 @@
+"""The process we run in: seeds, threads, device, and memory that is kept instead of given back."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import random
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (where loaded already)."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+def keep_memory() -> bool:
+    """Tell glibc to keep freed memory for the next batch instead of giving it back to the kernel.
+
+    Every batch of a CPU forward pass asks for the same few large blocks; by default glibc maps and unmaps each,
+    and the page faults cost more than the arithmetic of a small network. Affects this process alone, from now on.
+    Returns whether it took effect (Linux with glibc only; `TORCHGRAFT_KEEP_MEMORY=0` leaves it off).
+    """
+    if os.environ.get("TORCHGRAFT_KEEP_MEMORY") == "0" or platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    gigabyte = 1 << 30
+    return all(
+        mallopt(setting, value) == 1
+        for setting, value in ((_M_MMAP_THRESHOLD, gigabyte), (_M_TRIM_THRESHOLD, 2 * gigabyte - 1), (_M_TOP_PAD, 64 << 20))
+    )
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on: interpreter, processor, cores, and the versions of the packages that do the work."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "cores": str(os.cpu_count())}
+    for package in ("torchgraft", "torch", "timm", "transformers", "scikit-learn", "numpy", "onnxruntime", "openvino"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

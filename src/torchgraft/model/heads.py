@@ -1,0 +1,94 @@
+"""Heads: what turns mapped features into one logit per class. Plain arrays, so that they save as safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from torchgraft.core.errors import ArtifactError
+from torchgraft.core.types import State
+
+Values = np.ndarray | sparse.csr_matrix
+
+
+class Head(Protocol):
+    """N x D mapped features to N x C logits (float64, natural-log scale: softmax of them is a probability)."""
+
+    kind: ClassVar[str]
+
+    def logits(self, z: Values) -> np.ndarray:
+        """N x C logits of N x D features."""
+        ...
+
+    def state(self) -> State:
+        """What `from_state` needs to make this head again."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """logits = z W^T + b, with `weight` C x D and `bias` C. With D = 0 it predicts the same for every sample."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    kind: ClassVar[str] = "linear"
+
+    def logits(self, z: Values) -> np.ndarray:
+        """N x C logits of N x D features (dense or sparse rows)."""
+        return np.asarray(z @ self.weight.T.astype(np.float64)) + self.bias
+
+    def state(self) -> State:
+        """Weight and bias in float32."""
+        return {}, {"weight": self.weight.astype(np.float32), "bias": self.bias.astype(np.float32)}
+
+    @classmethod
+    def from_state(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> LinearHead:
+        """Undo `state`."""
+        return cls(arrays["weight"], arrays["bias"].astype(np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class KNNHead:
+    """Votes of the k most similar stored samples (cosine): p_c = (n_c + 1/C) / (k + 1), logits = log p.
+
+    `z` holds the N x D stored features, l2-normalised; `y` their classes in 0..C-1. The added pseudo-vote, spread
+    over the classes, keeps the log finite (Laplace).
+    """
+
+    z: np.ndarray
+    y: np.ndarray
+    k: int
+    n_classes: int
+    kind: ClassVar[str] = "knn"
+
+    def logits(self, z: Values) -> np.ndarray:
+        """N x C log vote shares of N x D features."""
+        z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+        logits = np.empty((len(z), self.n_classes))
+        for start in range(0, len(z), 512):  # 512 rows at once: memory stays flat whatever N is
+            rows = z[start : start + 512]
+            near = np.argsort(-(rows @ self.z.T), axis=1, kind="stable")[:, : self.k]
+            votes = np.zeros((len(rows), self.n_classes))
+            np.add.at(votes, (np.arange(len(rows))[:, None], self.y[near]), 1.0)
+            logits[start : start + 512] = np.log((votes + 1 / self.n_classes) / (near.shape[1] + 1))
+        return logits
+
+    def state(self) -> State:
+        """Stored features in float32, classes, k."""
+        return {"k": self.k, "n_classes": self.n_classes}, {"z": self.z.astype(np.float32), "y": self.y.astype(np.int64)}
+
+    @classmethod
+    def from_state(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> KNNHead:
+        """Undo `state`."""
+        return cls(arrays["z"], arrays["y"], int(config["k"]), int(config["n_classes"]))
+
+
+def head_from_state(kind: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Head:
+    """Make a head again from what `state` gave. Raises `ArtifactError` for a kind this version doesn't know."""
+    kinds = {head.kind: head for head in (LinearHead, KNNHead)}
+    if kind not in kinds:
+        raise ArtifactError(f"the head is a '{kind}'; this version of torchgraft knows {', '.join(sorted(kinds))}. Update torchgraft.")
+    return kinds[kind].from_state(config, arrays)

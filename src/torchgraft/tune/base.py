@@ -1,0 +1,69 @@
+"""What a method for a labelled target is given, and what it gives back.
+
+A method is one file in this room. It offers:
+
+- `Options`: a frozen, keyword-only dataclass of what can be set (its docstring lists units and ranges);
+- `fit(problem: Problem, options: Options) -> Candidate`;
+- `TRANSFER: bool`: whether it uses a pretrained network;
+- `applies(problem: Problem) -> str`: empty where the method can run, else the reason why not, for people.
+
+`fit` is deterministic: the same problem and options give the same candidate to the bit on one machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from torchgraft.model import Head, Part
+
+Fold = tuple[np.ndarray, np.ndarray]
+"""(rows to fit on, rows held out), both positions in 0..N-1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """N labelled samples, what is known of each, and which rows are held out when.
+
+    `blocks` maps a source to its values for the N samples: the name of a backbone to its pooled features
+    (N x D float32), `text` to the texts themselves, `array` to the user's own features (N x D float32).
+    `y` holds N class indices in 0..C-1. `folds` is one (fit, held-out) pair, or K of them whose held-out parts
+    are disjoint: every number a ladder compares comes from held-out rows.
+    """
+
+    blocks: Mapping[str, np.ndarray | Sequence[str]]
+    y: np.ndarray
+    classes: tuple[str, ...]
+    folds: tuple[Fold, ...]
+    seed: int = 0
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """The held-out rows of all folds, one after the other (M,)."""
+        return np.concatenate([held for _, held in self.folds])
+
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """The sources whose values are feature arrays."""
+        return tuple(name for name, values in self.blocks.items() if isinstance(values, np.ndarray))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """A fitted graft in parts, and what it said of the samples that it had not seen.
+
+    `parts` and `head` are fitted on all N rows with the hyper-parameters in `chosen`. `logits` (M x C float64,
+    natural-log scale, not yet calibrated) are those of grafts fitted on each fold's rows for its held-out rows, in
+    the order of `rows` (M positions in 0..N-1). `note` tells people in a few words what was chosen.
+    """
+
+    parts: tuple[Part, ...]
+    head: Head
+    rows: np.ndarray
+    logits: np.ndarray
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
