@@ -76,7 +76,7 @@ class Backbone:
 
     @property
     def modality(self) -> str:
-        """image or text."""
+        """Image or text, as the data set names it."""
         return self.preprocessing.modality
 
     @property
@@ -93,5 +93,3 @@ class Backbone:
             "width": self.width,
             "parameters": self.parameters,
         }
-
-

@@ -9,7 +9,7 @@ import random
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # malloc.h of glibc
 
 
 def seed_everything(seed: int) -> None:
@@ -26,17 +26,21 @@ def keep_memory() -> bool:
     """Tell glibc to keep freed memory for the next batch instead of giving it back to the kernel.
 
     Every batch of a CPU forward pass asks for the same few large blocks; by default glibc maps and unmaps each,
-    and the page faults cost more than the arithmetic of a small network. Affects this process alone, from now on.
+    and the page faults cost more than the arithmetic of a small network. New threads share one arena, since the arenas
+    that glibc makes for threads can't keep large blocks. Affects this process alone, from now on.
     Returns whether it took effect (Linux with glibc only; `TORCHGRAFT_KEEP_MEMORY=0` leaves it off).
     """
     if os.environ.get("TORCHGRAFT_KEEP_MEMORY") == "0" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     gigabyte = 1 << 30
-    return all(
-        mallopt(setting, value) == 1
-        for setting, value in ((_M_MMAP_THRESHOLD, gigabyte), (_M_TRIM_THRESHOLD, 2 * gigabyte - 1), (_M_TOP_PAD, 64 << 20))
-    )
+    settings = {
+        _M_MMAP_THRESHOLD: gigabyte,
+        _M_TRIM_THRESHOLD: 2 * gigabyte - 1,
+        _M_TOP_PAD: 64 << 20,
+        _M_ARENA_MAX: 1,
+    }
+    return all(mallopt(setting, value) == 1 for setting, value in settings.items())
 
 
 def versions() -> dict[str, str]:

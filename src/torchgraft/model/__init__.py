@@ -1,7 +1,7 @@
 """A graft: where its features come from, how they are mapped, its head; saved and loaded without running code."""
 
-from torchgraft.model.artifact import load, save
-from torchgraft.model.graft import Graft, Part, Predictions
+from torchgraft.model._inputs import as_samples
+from torchgraft.model.graft import Blocks, Graft, Part, Predictions, assemble, load
 from torchgraft.model.heads import Head, KNNHead, LinearHead
 
-__all__ = ["Graft", "Head", "KNNHead", "LinearHead", "Part", "Predictions", "load", "save"]
+__all__ = ["Blocks", "Graft", "Head", "KNNHead", "LinearHead", "Part", "Predictions", "as_samples", "assemble", "load"]

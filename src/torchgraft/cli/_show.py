@@ -1,0 +1,109 @@
+"""What verbs print for people: the ladder of a run, findings, scores."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from torchgraft.cli.base import Terminal
+    from torchgraft.data import Finding
+    from torchgraft.fit import Run
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """An empty table with a light frame; the columns named in `right` are set flush right."""
+    drawn = Table(box=SIMPLE, pad_edge=False)
+    for name in columns:
+        drawn.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+    return drawn
+
+
+def estimate(value: Mapping[str, float], *, percent: bool = True) -> str:
+    """`93.5 [89.5, 96.7]` (percent), or three decimals."""
+    if percent:
+        return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def show_run(terminal: Terminal, run: Run) -> None:
+    """The ladder, the verdict, the test result, where everything lies, and what to type next."""
+    report = run.report.data
+    show_findings(terminal, [one for one in report["data"]["findings"] if one["severity"] != "note"])
+    terminal.show(_ladder(report))
+    for one in report["skipped"]:
+        terminal.show(f"not tried: {one['method']}: {one['reason']}")
+    terminal.show(report["verdict"]["sentence"])
+    if report["test"]:
+        n = sum(map(sum, report["test"]["confusion"]))
+        accuracy = estimate(report["test"]["accuracy"])
+        terminal.show(f"Test, touched once, {n} samples: accuracy {accuracy} %, macro F1 {estimate(report['test']['macro_f1'])} %.")
+    model = shlex.quote(str(run.path))
+    terminal.show(f"\nReport  {run.report.html}\nModel   {run.path / 'model'}\n")
+    terminal.show(f"Next:   graft predict {model} {_something(report['data']['modality'])}")
+
+
+def show_findings(terminal: Terminal, findings: Iterable[Mapping[str, Any]]) -> None:
+    """Each finding in a paragraph: how many, what, what was done, a few names."""
+    for one in findings:
+        terminal.show(Text.assemble((one["severity"], _COLOURS[one["severity"]]), f" {one['kind']}: ", one["message"], _done(one)))
+        shown = one["examples"][:3]
+        for name in shown:
+            terminal.show(f"    {name}")
+        if one["examples"] and one["count"] > len(shown):
+            terminal.show(f"    ... {one['count']} in all")
+
+
+def note_findings(terminal: Terminal, findings: Iterable[Finding]) -> None:
+    """The same on stderr, a line each, for verbs whose stdout is data."""
+    for one in findings:
+        action = f" ({one.action})" if one.action else ""
+        terminal.note(f"{one.severity}: {one.message}{action}")
+
+
+def show_scores(terminal: Terminal, scores: Mapping[str, Any]) -> None:
+    """The scores over all samples, then a row for each class."""
+    for name in ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"):
+        terminal.show(f"{name.replace('_', ' '):18} {estimate(scores[name])} %")
+    for name in ("brier", "ece", "log_loss"):
+        terminal.show(f"{name.replace('_', ' '):18} {estimate(scores[name], percent=False)}")
+    numbers = ("precision", "recall", "F1", "samples")
+    drawn = table("class", *numbers, right=numbers)
+    for row in scores["per_class"]:
+        cells = (estimate(row[name]) for name in ("precision", "recall", "f1"))
+        drawn.add_row(Text(row["class"]), *cells, str(row["support"]))
+    terminal.show(drawn)
+
+
+def _ladder(report: Mapping[str, Any]) -> Table:
+    drawn = table("", "method", "backbone", "accuracy, % [95 %]", "seconds", "", right=("accuracy, % [95 %]", "seconds"))
+    for row in report["ladder"]:
+        style = "bold green" if row["chosen"] else ""
+        cells = (
+            str(row["rung"]),
+            row["method"],
+            row["backbone"].replace(" + ", "\n"),
+            estimate(row["metrics"]["accuracy"]),
+            f"{row['seconds']:.1f}",
+            "shipped" if row["chosen"] else "",
+        )
+        drawn.add_row(*map(Text, cells), style=style)
+    held = report["data"]["held_out"]
+    drawn.title = f"The ladder, measured by {held['how']} ({held['n']} samples)"
+    drawn.title_justify = "left"
+    return drawn
+
+
+def _done(finding: Mapping[str, Any]) -> str:
+    return f" ({finding['action']})" if finding["action"] else ""
+
+
+def _something(modality: str) -> str:
+    return {"image": "new-photos/ --out predictions.csv", "text": "new.csv --out predictions.csv"}.get(modality, "new.npz")

@@ -1,0 +1,115 @@
+"""Predict files, folders, tables or lines of text with a fitted model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from torchgraft.cli.base import Terminal
+from torchgraft.core.errors import DataError, OptionError, UnknownName
+from torchgraft.core.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torchgraft.model import Graft
+    from torchgraft.serve import Item, Row
+
+EXAMPLES = (
+    "graft predict runs/photos-1 new/ --out predictions.csv  # every photo below new/",
+    "graft predict runs/photos-1 a.jpg b.jpg  # a table on stdout",
+    "graft predict runs/reviews-1 new.csv --text comment --out predictions.jsonl",
+    "echo 'how tall is it?' | graft predict runs/questions-1 -  # texts, one a line",
+)
+
+_FORMATS = ("csv", "jsonl")
+
+
+def run(
+    terminal: Terminal,
+    model: Annotated[str, typer.Argument(help="The folder of a run, or of a saved model.", show_default=False)],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Photos or folders of them; tables or .txt files of texts; feature files; or - for texts on stdin.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[str | None, typer.Option("--out", help="File to write (replaced in one step). Default: stdout.")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="csv or jsonl. Default: by the name of --out, else csv.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Column that holds the texts. Found by itself where it is clear.")] = None,
+) -> None:
+    """Write one row for each sample: id, label, confidence, abstained, the probability of every class, error.
+
+    "abstained" marks samples that the model is not sure enough about (the threshold was set when it was fitted). A
+    sample that can't be read gets a row with the reason, and is counted on stderr.
+    """
+    kind = _format(format, out)
+    if out and Path(out).is_dir():
+        raise OptionError(f"--out {out} is a folder. Expected the name of a file to write.")
+    from torchgraft.cli._show import note_findings
+    from torchgraft.data import ReadOptions
+    from torchgraft.model import load
+    from torchgraft.serve import open_inputs
+
+    graft = load(model)
+    stdin = sys.stdin.buffer if "-" in paths else None
+    inputs = open_inputs(paths, graft.modality, options=ReadOptions(text=text), stdin=stdin)
+    counts = _write(terminal, graft, inputs.items, kind, out)
+    note_findings(terminal, inputs.findings)
+    _sum_up(terminal, counts, out)
+
+
+def _write(terminal: Terminal, graft: Graft, items: Iterable[Item], kind: str, out: str | None) -> dict[str, int]:
+    from torchgraft import serve
+
+    write = serve.write_jsonl if kind == "jsonl" else serve.write_csv
+    counts = {"predicted": 0, "abstained": 0, "unreadable": 0}
+    with _stream(out) as stream:
+        for row in write(stream, serve.predict(graft, items, progress=terminal.progress), graft.classes):
+            _count(terminal, counts, row)
+    return counts
+
+
+def _count(terminal: Terminal, counts: dict[str, int], row: Row) -> None:
+    counts["abstained"] += row.abstained
+    counts["unreadable" if row.error else "predicted"] += 1
+    if row.error and counts["unreadable"] <= 10:
+        terminal.note(f"unreadable: {row.id}: {row.error}")
+
+
+def _sum_up(terminal: Terminal, counts: dict[str, int], out: str | None) -> None:
+    if not counts["predicted"]:
+        raise DataError(f"nothing could be predicted: {counts['unreadable']} samples given, none readable.")
+    parts = [f"{counts['predicted']} predicted"]
+    parts += [f"{counts['abstained']} of them abstained on"] if counts["abstained"] else []
+    parts += [f"{counts['unreadable']} unreadable"] if counts["unreadable"] else []
+    terminal.progress.say(", ".join(parts) + (f" -> {out}" if out else ""))
+
+
+def _format(asked: str | None, out: str | None) -> str:
+    if asked is None:
+        return "jsonl" if out and Path(out).suffix.lower() in (".jsonl", ".ndjson") else "csv"
+    if asked not in _FORMATS:
+        raise UnknownName("--format", asked, _FORMATS)
+    return asked
+
+
+@contextmanager
+def _stream(out: str | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that takes its place when all is written; names that are not UTF-8 pass unchanged."""
+    if out is None:
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[union-attr]
+        yield sys.stdout
+        return
+    with replacing(Path(out)) as draft, draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())

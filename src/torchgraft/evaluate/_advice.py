@@ -1,0 +1,77 @@
+"""What to do next, read from the report: a few sentences, the most useful first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchgraft.evaluate._format import count, percent, span, text
+
+_MOST = 6
+
+
+def next_steps(report: dict[str, Any]) -> list[str]:
+    """At most six sentences of HTML."""
+    steps = [
+        *_findings(report),
+        *_labels(report),
+        *_more(report),
+        *_weakest(report),
+        *_unsure(report),
+        *_no_test(report),
+    ]
+    return steps[:_MOST]
+
+
+def _findings(report: dict[str, Any]) -> list[str]:
+    rank = {"error": 0, "warning": 1}
+    found = [f for f in report.get("data", {}).get("findings") or () if f.get("severity") in rank]
+    found.sort(key=lambda f: rank[f["severity"]])
+    words = " ".join(text(f["message"]) for f in found[:2])
+    rest = f" And {len(found) - 2} more." if len(found) > 2 else ""
+    return [f'<b>Look at <a href="#data">the data</a>.</b> {words}{rest}'] if found else []
+
+
+def _labels(report: dict[str, Any]) -> list[str]:
+    suspects = report.get("label_errors") or ()
+    if not suspects:
+        return []
+    noun = count(len(suspects), "label")
+    verb = "looks" if len(suspects) == 1 else "look"
+    return [f'<b>Check {noun}</b> that {verb} wrong (<a href="#labels">listed below</a>), then fit again.']
+
+
+def _more(report: dict[str, Any]) -> list[str]:
+    curve = report.get("learning_curve") or {}
+    return [f"<b>More labels?</b> {text(curve['sentence'])}"] if curve.get("sentence") else []
+
+
+def _weakest(report: dict[str, Any]) -> list[str]:
+    rows = [row for row in (report.get("test") or {}).get("per_class", ()) if row["support"] >= 5]
+    if len(rows) < 2:
+        return []
+    worst = min(rows, key=lambda row: row["recall"]["value"])
+    recall = worst["recall"]
+    if recall["value"] >= 0.9:
+        return []
+    return [
+        f"<b>{text(worst['class'])} is the weakest class.</b> Of {count(worst['support'], 'sample')} "
+        f"{percent(recall['value'], 0)} were found [{span(recall)}]: label more of it first."
+    ]
+
+
+def _unsure(report: dict[str, Any]) -> list[str]:
+    rule = report.get("abstain") or {}
+    if not rule or rule["threshold"] <= 0:
+        return []
+    return [
+        f"<b>Let a person decide</b> where the confidence is under {rule['threshold']:.2f}: the other "
+        f"{percent(rule['coverage'], 0)} were {percent(rule['accuracy'])} right on samples kept aside."
+    ]
+
+
+def _no_test(report: dict[str, Any]) -> list[str]:
+    if report.get("test"):
+        return []
+    return [
+        "<b>Bring a test set</b> (<code>--test</code>): these numbers come from the samples that the choice was made on."
+    ]

@@ -1,0 +1,68 @@
+"""How values are written on the report page. Everything that comes from data passes through `text`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+MINUS = "\u2212"
+Numbers = Mapping[str, float]
+
+
+def text(value: Any) -> str:
+    """Escaped for HTML, in text and in attributes."""
+    return html.escape(str(value), quote=True)
+
+
+def clip(value: Any, limit: int) -> str:
+    """Escaped text, cut after `limit` characters."""
+    words = str(value)
+    return text(words if len(words) <= limit else words[: limit - 1].rstrip() + "\u2026")
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """`0.941` as `94.1 %` (with a space that doesn't break)."""
+    return f"{100 * value:.{digits}f}\u00a0%"
+
+
+def span(estimate: Numbers) -> str:
+    """The interval of a share in per cent: `91.0 - 96.5` with an en dash."""
+    return f"{100 * estimate['low']:.1f}\u2009\u2013\u2009{100 * estimate['high']:.1f}"
+
+
+def share(estimate: Numbers) -> str:
+    """A share with its interval, the interval set quieter."""
+    return f'<b>{percent(estimate["value"])}</b> <span class="ci">{span(estimate)}</span>'
+
+
+def points(estimate: Numbers) -> str:
+    """A difference of shares in points: `+1.2 points [-0.3, +2.6]`."""
+    value, low, high = (f"{100 * estimate[key]:+.1f}".replace("-", MINUS) for key in ("value", "low", "high"))
+    return f"{value} points [{low}, {high}]"
+
+
+def plain(estimate: Numbers | float, digits: int = 3) -> str:
+    """A number, with its interval where it has one."""
+    if isinstance(estimate, Mapping):
+        low, high = estimate["low"], estimate["high"]
+        return f'<b>{estimate["value"]:.{digits}f}</b> <span class="ci">{low:.{digits}f}\u2009\u2013\u2009{high:.{digits}f}</span>'
+    return f"<b>{estimate:.{digits}f}</b>"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `2 min 05 s`, `1 h 03 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f}\u00a0s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}\u00a0s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}\u00a0min\u00a0{rest:02d}\u00a0s"
+    return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02d}\u00a0min"
+
+
+def count(number: int, noun: str, many: str = "") -> str:
+    """`1 photo`, `2 photos`, `1,234 classes`."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"

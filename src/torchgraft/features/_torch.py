@@ -1,0 +1,59 @@
+"""torch as the engine: always there, and the reference that the other engines are held to."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from torchgraft.features._network import ImageNetwork
+
+Inputs = tuple[np.ndarray, ...]
+
+
+class TorchEngine:
+    """Runs a module in inference mode on the graphics card where torch sees one, else on the processor."""
+
+    name = "torch"
+
+    def __init__(self, module: nn.Module) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._module = module.to(self.device)
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """B x D float32 features of one batch."""
+        with torch.inference_mode():
+            return self._module(*(torch.from_numpy(x).to(self.device) for x in inputs)).cpu().numpy()
+
+
+def eager(network: nn.Module) -> TorchEngine:
+    """The network as it is; convolutions get weights with channels last, in a copy: the backbone stays untouched."""
+    convolves = isinstance(network, ImageNetwork) and any(isinstance(part, nn.Conv2d) for part in network.modules())
+    if convolves or torch.cuda.is_available():
+        network = copy.deepcopy(network)
+    return TorchEngine(network.to(memory_format=torch.channels_last) if convolves else network)
+
+
+def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> TorchEngine:
+    """The fastest form of the network: images traced and frozen (batch norm folded into the weights), texts eager.
+
+    Networks that can't be traced stay eager.
+    """
+    plain = eager(network)
+    if not isinstance(network, ImageNetwork):
+        return plain
+    try:
+        return TorchEngine(torch.jit.freeze(trace(plain._module, example, plain.device)))
+    except RuntimeError:  # TracingCheckError and the errors of unsupported operations are of this kind
+        return plain
+
+
+def trace(network: nn.Module, example: Inputs, device: torch.device | str = "cpu") -> torch.jit.ScriptModule:
+    """The network as a TorchScript trace."""
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constants of the trace: every engine's features are compared with eager ones
+        return torch.jit.trace(network, tuple(torch.from_numpy(x).to(device) for x in example), check_trace=False)

@@ -1,0 +1,221 @@
+"""What a run tells: the object written as `report.json` and drawn as `report.html`."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from torchgraft.core.errors import ArtifactError
+from torchgraft.core.files import write_json, write_text
+from torchgraft.core.runtime import versions
+from torchgraft.data import Finding, Samples
+from torchgraft.evaluate import (
+    abstain,
+    calibration,
+    label_errors,
+    learning_curve,
+    render,
+    score,
+    worst_mistakes,
+)
+from torchgraft.fit._sources import Sources
+from torchgraft.fit.ladder import Entry, Skipped, refit, take
+from torchgraft.fit.options import FitOptions
+from torchgraft.fit.verdict import Verdict
+from torchgraft.model import Graft
+from torchgraft.tune.base import Problem
+
+_CURVE_SECONDS = 60.0
+"""A learning curve is drawn where the chosen method can be fitted ten more times within this time."""
+
+_SHOWN = 24
+"""Samples in each gallery."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """Everything that a finished climb knows. `rows` are the positions of the problem's rows in `sources.samples`."""
+
+    options: FitOptions
+    findings: tuple[Finding, ...]
+    sources: Sources
+    problem: Problem
+    rows: np.ndarray
+    entries: Sequence[Entry]
+    skipped: tuple[Skipped, ...]
+    verdict: Verdict
+    graft: Graft
+    seconds: dict[str, float]
+    start: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report of one run: `data` is `report.json`, `path` the run's folder. A notebook shows it as a page."""
+
+    path: Path
+    data: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Read `report.json` of a run. Raises `ArtifactError` where it is missing or damaged."""
+        try:
+            return cls(path, json.loads((path / "report.json").read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError) as error:
+            raise ArtifactError(f"{path} holds no readable report.json ({error}). Expected the folder of a run.") from error
+
+    @property
+    def html(self) -> Path:
+        """Where the page lies."""
+        return self.path / "report.html"
+
+    def write(self) -> None:
+        """Write `report.json` and `report.html`."""
+        write_json(self.path / "report.json", self.data)
+        write_text(self.html, render(self.data))
+
+    def card(self, graft: Graft) -> str:
+        """The model card: what the graft is, how good it was found to be, and on what."""
+        measured = self.data["test"] or self.chosen["metrics"]
+        where = "on the test split, touched once" if self.data["test"] else "on held-out samples that also chose it"
+        accuracy = measured["accuracy"]
+        return (
+            f"{graft.card()}\n## How good\n\n{self.data['verdict']['sentence']}\n\n"
+            f"Accuracy {accuracy['value']:.3f}, 95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}, {where}.\n\n"
+            "`check.safetensors` holds a few of the training samples as they are, for the self-check at load.\n"
+        )
+
+    @cached_property
+    def chosen(self) -> dict[str, Any]:
+        """The shipped rung's row of the ladder."""
+        return next(row for row in self.data["ladder"] if row["chosen"])
+
+    def __str__(self) -> str:
+        return self.data["verdict"]["sentence"]
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its style and the notebook's leave each other alone."""
+        page = base64.b64encode(render(self.data).encode()).decode()
+        return f'<iframe src="data:text/html;base64,{page}" style="width:100%;height:720px;border:0"></iframe>'
+
+
+def report_of(outcome: Outcome, path: Path) -> Report:
+    """Measure the test split (once), draw the curves, gather the galleries; `path` is the run's folder."""
+    entry = outcome.entries[outcome.verdict.index]
+    problem, samples = outcome.problem, outcome.sources.samples
+    y = problem.y[entry.candidate.rows]
+    held = samples.take(outcome.rows[entry.candidate.rows])
+    test, test_mistakes = _test(outcome)
+    data = {
+        "schema": 1,
+        "task": "single_label",
+        "name": Path(outcome.options.target).resolve().stem,
+        "data": {
+            **samples.spec().to_dict(),
+            "findings": [dataclasses.asdict(finding) for finding in outcome.findings],
+            "held_out": {"how": _how(problem), "n": len(problem.held_out)},
+        },
+        "ladder": [_row(i, e, chosen=e is entry) for i, e in enumerate(outcome.entries)],
+        "comparisons": list(outcome.verdict.comparisons),
+        "verdict": {
+            "rung": outcome.verdict.index,
+            "method": entry.rung.method,
+            "backbone": entry.backbone,
+            "sentence": outcome.verdict.sentence,
+        },
+        "calibration": calibration(y, entry.candidate.logits),
+        "abstain": abstain(y, entry.probabilities),
+        "learning_curve": _curve(problem, entry),
+        "test": test,
+        "mistakes": test_mistakes or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
+        "label_errors": _gallery(label_errors(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
+        "skipped": [{"method": one.name, "reason": one.reason} for one in outcome.skipped],
+        "seconds": {**outcome.seconds, "total": time.monotonic() - outcome.start},
+        "environment": {**versions(), "engines": outcome.sources.engines},
+        "options": dataclasses.asdict(outcome.options),
+    }
+    return Report(path, data)
+
+
+def _row(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
+    return {
+        "rung": i,
+        "method": entry.rung.method,
+        "backbone": entry.backbone,
+        "metrics": {name: estimate.to_dict() for name, estimate in entry.metrics.items()},
+        "seconds": entry.seconds,
+        "chosen": chosen,
+        "transfer": entry.transfer,
+        "note": entry.candidate.note,
+        "options": dict(entry.candidate.chosen),
+    }
+
+
+def _how(problem: Problem) -> str:
+    if len(problem.folds) > 1:
+        return f"{len(problem.folds)}-fold cross-validation"
+    return f"a validation part of {len(problem.held_out)} samples"
+
+
+def _test(outcome: Outcome) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    samples = outcome.sources.samples
+    rows = np.flatnonzero(samples.split == "test")
+    if not len(rows):
+        return None, []
+    part = samples.take(rows)
+    blocks = {name: take(values, rows) for name, values in outcome.sources.blocks.items()}
+    probabilities = np.exp(outcome.graft.log_probabilities(blocks))
+    worst = worst_mistakes(part.y, probabilities, part.classes, part.ids, limit=_SHOWN)
+    return score(part.y, probabilities, part.classes, seed=outcome.options.seed), _gallery(worst, part)
+
+
+def _curve(problem: Problem, entry: Entry) -> dict[str, Any] | None:
+    """Accuracy of the chosen method on the held-out samples with 10, 25, 50 and 100 % of the labels."""
+    if not entry.candidate.parts or 10 * entry.seconds > _CURVE_SECONDS:
+        return None
+
+    def right(part: np.ndarray) -> np.ndarray:
+        if len(part) == len(problem.y):
+            return entry.probabilities.argmax(1) == problem.y[entry.candidate.rows]
+        return refit(problem, entry, part)
+
+    return learning_curve(np.arange(len(problem.y)), problem.y, right, seed=problem.seed)
+
+
+def _gallery(entries: list[dict[str, Any]], samples: Samples) -> list[dict[str, Any]]:
+    """Add to each entry what a person needs to judge it: a small picture, or the text."""
+    shown = []
+    for entry in entries:
+        item = samples.x[entry["row"]]
+        own = {key: value for key, value in entry.items() if key != "row"}
+        if samples.modality == "image":
+            own["thumbnail"] = thumbnail(item)
+        elif samples.modality == "text":
+            own["text"] = str(item)[:600]
+        shown.append(own)
+    return shown
+
+
+def thumbnail(path: Path, side: int = 128) -> str:
+    """A JPEG of at most `side` pixels as a data URI; empty where the picture can't be read any more."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * side, 2 * side))
+            small = ImageOps.exif_transpose(image).convert("RGB")
+            small.thumbnail((side, side))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,151 @@
+"""The main job: data in, an honest model out. Everything a run makes lies in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from torchgraft.core import options as core_options
+from torchgraft.core.errors import OptionError
+from torchgraft.core.files import storage
+from torchgraft.core.progress import SILENT, Progress
+from torchgraft.core.runtime import keep_memory, seed_everything
+from torchgraft.data import folds
+from torchgraft.evaluate import abstain
+from torchgraft.fit import plan
+from torchgraft.fit._inputs import backbone_names, default_folder, load_data
+from torchgraft.fit._sources import Sources, gather
+from torchgraft.fit.ladder import Entry, climb, take
+from torchgraft.fit.options import FitOptions
+from torchgraft.fit.report import Outcome, Report, report_of
+from torchgraft.fit.verdict import choose
+from torchgraft.model import Graft, load
+from torchgraft.tune.base import Problem
+
+RUN_FILE = "run.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run left on disk: `model/`, `report.html`, `report.json`, `run.toml` under `path`."""
+
+    path: Path
+
+    @cached_property
+    def graft(self) -> Graft:
+        """The shipped graft, loaded from `model/`."""
+        return load(self.path / "model", verify=False)
+
+    @cached_property
+    def report(self) -> Report:
+        """The report; in a notebook it shows itself."""
+        return Report.read(self.path)
+
+
+def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
+    """Read, check and split the data, extract features, climb the ladder, ship the verdict, write the report.
+
+    The same options give the same graft and the same numbers on one machine. Raises `UserError` for anything that
+    the user can mend. Whatever stops it, features stay in the store and the best graft so far in `model/`.
+    """
+    start = time.monotonic()
+    budget = core_options.seconds(options.budget)
+    wanted = plan.methods(options.method)
+    path = _open_folder(options)
+    keep_memory()
+    seed_everything(options.seed)
+
+    samples, findings = load_data(options, progress)
+    names = backbone_names(options, samples.modality)
+    # a fifth of the budget is left for the heads, which are quick
+    sources = gather(samples, names, engine=options.engine, deadline=start + 0.8 * budget, progress=progress)
+    extracted = time.monotonic()
+    problem, rows = make_problem(sources, options.seed)
+    entries, skipped = climb(
+        problem,
+        plan.rungs(wanted, problem.dense, {"class_weight": options.class_weight}),
+        deadline=start + budget,
+        progress=progress,
+        after_each=lambda so_far: _save_best(so_far, problem, sources, path, options.seed),
+    )
+    if not entries:
+        raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
+    verdict = choose(entries, problem.y[problem.held_out], seed=options.seed)
+    graft = make_graft(entries[verdict.index], problem, sources)
+    report = report_of(
+        Outcome(
+            options=options,
+            findings=(*findings, *sources.findings),
+            sources=sources,
+            problem=problem,
+            rows=rows,
+            entries=entries,
+            skipped=(*sources.skipped, *skipped),
+            verdict=verdict,
+            graft=graft,
+            seconds={"data": extracted - start - sum(sources.seconds.values()), "features": sum(sources.seconds.values())},
+            start=start,
+        ),
+        path,
+    )
+    graft.save(path / "model", check=sources.samples.take(rows[:4]), card=report.card(graft))
+    report.write()
+    return Run(path=path)
+
+
+def resume(path: str | Path, *, progress: Progress = SILENT) -> Run:
+    """Go on with the run in the folder `path`: the same options, with the features that are in the store already."""
+    return repeat(Path(path) / RUN_FILE, progress=progress)
+
+
+def repeat(run_file: str | Path, *, progress: Progress = SILENT) -> Run:
+    """Run again with the options in a `run.toml`. Gives the same graft, bit for bit, on the same machine."""
+    values = core_options.from_toml(Path(run_file)).get("fit", {})
+    return fit(core_options.build(FitOptions, values, where=str(run_file)), progress=progress)
+
+
+def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
+    """The problem made of every sample that is not test, and the positions of its rows in `sources.samples`."""
+    samples = sources.samples
+    rows = np.flatnonzero(samples.split != "test")
+    part = samples.take(rows)
+    blocks = {name: take(values, rows) for name, values in sources.blocks.items()}
+    val = part.split == "val"
+    pairs = folds(part.y, group=part.group, seed=seed, val=val if val.any() else None)
+    return Problem(blocks=blocks, y=part.y, classes=samples.classes, folds=tuple(pairs), seed=seed), rows
+
+
+def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
+    """The entry's candidate, calibrated on its held-out rows, with the threshold over which it is right often enough."""
+    candidate = entry.candidate
+    used = [part.source for part in candidate.parts]
+    return Graft(
+        parts=candidate.parts,
+        head=candidate.head,
+        classes=problem.classes,
+        modality=sources.samples.modality,
+        method=entry.rung.method,
+        temperature=entry.temperature,
+        threshold=abstain(problem.y[candidate.rows], entry.probabilities)["threshold"],
+        backbones={name: about for name, about in sources.about.items() if name in used},
+    )
+
+
+def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, seed: int) -> None:
+    verdict = choose(entries, problem.y[problem.held_out], seed=seed)
+    if verdict.index == len(entries) - 1:  # else the best so far is on disk already
+        make_graft(entries[verdict.index], problem, sources).save(path / "model")
+
+
+def _open_folder(options: FitOptions) -> Path:
+    """Make the run's folder and write `run.toml` into it, so that a lack of permission or space shows at once."""
+    path = Path(options.out) if options.out else default_folder(options.target)
+    with storage(path):
+        path.mkdir(parents=True, exist_ok=True)
+    core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, out=str(path))})
+    return path

@@ -1,0 +1,167 @@
+"""What the methods share: sample weights, the choice of a setting on held-out rows, and the penalised linear fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from torchgraft.core.errors import OptionError, did_you_mean
+from torchgraft.features import mapping
+from torchgraft.model import LinearHead, Part
+from torchgraft.model.graft import assemble
+from torchgraft.tune._softmax import Block, Softmax
+from torchgraft.tune.base import Candidate, Problem
+
+S = TypeVar("S")
+
+PENALTIES = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-2, 9))
+"""C from 0.1 to 10 000 in half decades, for blocks whose total variance is 1."""
+
+
+def sample_weights(y: np.ndarray, class_weight: str) -> np.ndarray:
+    """1 for each of N samples, or (`balanced`) N / (K n_c), so that each of the K present classes counts the same."""
+    if class_weight not in ("none", "balanced"):
+        raise OptionError(f"class_weight expects none or balanced, got {class_weight!r}.")
+    if class_weight == "none":
+        return np.ones(len(y))
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return len(y) / (len(counts) * counts[codes])
+
+
+def dense_source(problem: Problem, asked: str | None) -> str:
+    """The one block a method runs on: `asked`, or the first dense one. Raises `OptionError` for an unknown name."""
+    if asked is None and problem.dense:
+        return problem.dense[0]
+    if asked not in problem.dense:
+        raise OptionError(
+            f"source expects one of {', '.join(problem.dense) or 'no dense block at all'}, got {asked!r}."
+            f"{did_you_mean(asked or '', problem.dense)}"
+        )
+    return asked
+
+
+def needs_dense(problem: Problem) -> str:
+    """Why a method on features can't run: empty where it can."""
+    return "" if problem.dense else "there are no features: no backbone is at hand"
+
+
+def take(values: Any, rows: np.ndarray) -> Any:
+    """The rows of an array, or of a list of texts."""
+    return values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows]
+
+
+def calibrated_loss(y: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> float:
+    """min over T of the weighted mean of -log softmax(logits / T)[y]: what is left of the log loss once T is fitted.
+
+    So a setting is not chosen for being timid: the temperature is fitted on these rows anyhow. 0.05 <= T <= 20.
+    """
+    rows = np.arange(len(y))
+
+    def loss(log_t: float) -> float:
+        return -float(weights @ log_softmax(logits / np.exp(log_t), axis=1)[rows, y]) / float(weights.sum())
+
+    return float(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 0.01}).fun)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting, its pooled log loss on the held-out rows, and its logits for them (M x C)."""
+
+    setting: Any
+    loss: float
+    logits: np.ndarray
+
+
+def choose(
+    problem: Problem, settings: Iterable[S], logits_of: Callable[[S], np.ndarray], class_weight: str, *, patience: int = 99
+) -> Choice:
+    """The setting with the least calibrated log loss, pooled over the held-out rows of all folds; the first of equals.
+
+    Stops after `patience` settings in a row that don't improve. Rows whose class was absent from their fold's fit
+    rows are left out of the loss: no setting can be right about them.
+    """
+    y = problem.y[problem.held_out]
+    learnt = np.concatenate([np.isin(problem.y[held], problem.y[fit]) for fit, held in problem.folds])
+    rows = np.flatnonzero(learnt) if learnt.any() else np.arange(len(y))
+    weights = sample_weights(y[rows], class_weight)
+    best, worse = None, 0
+    for setting in settings:
+        logits = logits_of(setting)
+        loss = calibrated_loss(y[rows], logits[rows], weights)
+        if best is None or loss < best.loss - 1e-9:
+            best, worse = Choice(setting, loss, logits), 0
+        else:
+            worse += 1
+        if worse >= patience:
+            break
+    return best
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A source and how a mapping is fitted on its values: `fit(values, y)`."""
+
+    source: str
+    fit: Callable[[Any, np.ndarray], mapping.Mapping]
+
+
+class _Fitted:
+    """Mappings fitted on some rows, the blocks they give, and the scale at which each block has total variance 1."""
+
+    def __init__(self, problem: Problem, recipes: Sequence[Recipe], rows: np.ndarray, class_weight: str) -> None:
+        self.problem, self.y = problem, problem.y[rows]
+        values = {recipe.source: take(problem.blocks[recipe.source], rows) for recipe in recipes}
+        self.parts = tuple(Part(r.source, r.fit(values[r.source], self.y)) for r in recipes)
+        self.blocks = [Block(part.mapping.transform(values[part.source])) for part in self.parts]
+        self.scales = [1 / np.sqrt(max(block.variances.sum(), 1e-12)) for block in self.blocks]
+        self.weights = sample_weights(self.y, class_weight)
+
+    def solver(self, relative: Sequence[float]) -> Softmax:
+        scales = [own * given for own, given in zip(self.scales, relative, strict=True)]
+        return Softmax(self.blocks, scales, self.y, self.weights, len(self.problem.classes))
+
+    def assembled(self, rows: np.ndarray) -> mapping.Values:
+        return assemble(self.parts, {p.source: take(self.problem.blocks[p.source], rows) for p in self.parts})
+
+
+def fit_penalised(
+    problem: Problem,
+    recipes: Sequence[Recipe],
+    class_weight: str,
+    *,
+    scalings: Sequence[Sequence[float]] = (),
+    penalties: Sequence[float] = PENALTIES,
+) -> tuple[Candidate, Sequence[float]]:
+    """The multinomial linear probe on one or several sources, and the relative scales of the blocks that were chosen.
+
+    Every block is brought to total variance 1, then multiplied by its entry of one of `scalings` (default: all 1).
+    The penalty and the scaling are those with the least held-out log loss; the head is refitted on all rows.
+    """
+    scalings = scalings or (tuple(1.0 for _ in recipes),)
+    folds = [(_Fitted(problem, recipes, fit, class_weight), held) for fit, held in problem.folds]
+    held_out = [(fitted, fitted.assembled(held)) for fitted, held in folds]
+    choices = []
+    for scaling in scalings:
+        solvers = [(fitted.solver(scaling), z) for fitted, z in held_out]
+
+        def logits_of(c: float, solvers: list = solvers) -> np.ndarray:
+            return np.concatenate([solver.solve(c, tolerance=1e-4).logits(z) for solver, z in solvers])
+
+        choices.append(choose(problem, penalties, logits_of, class_weight, patience=2))
+    best = min(range(len(choices)), key=lambda i: choices[i].loss)
+    everything = _Fitted(problem, recipes, np.arange(len(problem.y)), class_weight)
+    head = everything.solver(scalings[best]).solve(choices[best].setting)
+    return candidate(problem, everything.parts, head, choices[best].logits, {"C": choices[best].setting}), scalings[best]
+
+
+def candidate(
+    problem: Problem, parts: tuple[Part, ...], head: LinearHead, logits: np.ndarray, chosen: Mapping[str, Any]
+) -> Candidate:
+    """A `Candidate` whose note lists what was chosen."""
+    note = ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items())
+    return Candidate(parts=parts, head=head, rows=problem.held_out, logits=logits, chosen=chosen, note=note)

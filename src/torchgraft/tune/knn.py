@@ -1,0 +1,76 @@
+"""Votes of the most similar labelled samples (cosine), their number chosen by leaving one out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchgraft.features.mapping import L2
+from torchgraft.model import KNNHead, Part
+from torchgraft.tune._path import dense_source, needs_dense
+from torchgraft.tune.base import Candidate, Problem
+
+TRANSFER = True
+applies = needs_dense
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """`source`: the block to run on (None: the first dense one). `neighbours`: the numbers k that are tried (>= 1)."""
+
+    source: str | None = None
+    neighbours: tuple[int, ...] = (1, 3, 5, 10, 20, 40)
+
+
+def fit(problem: Problem, options: Options) -> Candidate:
+    """k is the one that gets most of each fold's fit rows right when each is left out in turn; on all rows at the end."""
+    source = dense_source(problem, options.source)
+    z = L2.fit(problem.blocks[source]).transform(problem.blocks[source])
+    heads = [_head(problem, z, rows, options) for rows, _ in problem.folds]
+    head = _head(problem, z, np.arange(len(z)), options)
+    return Candidate(
+        parts=(Part(source, L2()),),
+        head=head,
+        rows=problem.held_out,
+        logits=np.concatenate([own.logits(z[held]) for own, (_, held) in zip(heads, problem.folds, strict=True)]),
+        chosen={"k": head.k},
+        note=f"{head.k} neighbour{'s' if head.k > 1 else ''}",
+    )
+
+
+def _head(problem: Problem, z: np.ndarray, rows: np.ndarray, options: Options) -> KNNHead:
+    k = leave_one_out(z[rows], problem.y[rows], len(problem.classes), options.neighbours, seed=problem.seed)
+    return KNNHead(z[rows], problem.y[rows], k, len(problem.classes))
+
+
+def leave_one_out(
+    z: np.ndarray, y: np.ndarray, n_classes: int, neighbours: tuple[int, ...], *, seed: int = 0, limit: int = 4000
+) -> int:
+    """The k whose vote among the others gets most of N samples right; of equals the larger, whose shares are smoother.
+
+    `z` holds N rows of length 1. Only k < N count (with fewer than two samples: 1); from `limit` samples on, a random
+    `limit` of them are asked, against all.
+    """
+    known = [k for k in sorted(neighbours) if k < len(z)]
+    if not known:
+        return 1
+    asked = np.arange(len(z))
+    if len(z) > limit:
+        asked = np.sort(np.random.default_rng(seed).choice(len(z), limit, replace=False))
+    right = np.zeros(len(known))
+    for start in range(0, len(asked), 512):  # 512 rows at once: memory stays flat whatever N is
+        rows = asked[start : start + 512]
+        right += _right(z, y, rows, n_classes, known)
+    return known[len(known) - 1 - int(right[::-1].argmax())]
+
+
+def _right(z: np.ndarray, y: np.ndarray, rows: np.ndarray, n_classes: int, known: list[int]) -> np.ndarray:
+    similar = z[rows] @ z.T
+    similar[np.arange(len(rows)), rows] = -np.inf
+    far = min(known[-1], len(z) - 1)
+    near = np.argpartition(-similar, far, axis=1)[:, :far] if far < len(z) - 1 else np.argsort(-similar, axis=1)[:, :far]
+    order = np.argsort(-np.take_along_axis(similar, near, axis=1), axis=1, kind="stable")
+    labels = y[np.take_along_axis(near, order, axis=1)]
+    votes = np.cumsum(labels[:, :, None] == np.arange(n_classes), axis=1)  # rows x k x C
+    return np.array([(votes[:, k - 1].argmax(axis=1) == y[rows]).sum() for k in known])

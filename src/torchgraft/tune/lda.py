@@ -1,0 +1,80 @@
+"""Linear discriminant analysis with a shrunk covariance, from Ledoit and Wolf's up to the nearest mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf_shrinkage
+
+from torchgraft.features.mapping import Identity, principal_axes
+from torchgraft.model import LinearHead, Part
+from torchgraft.tune._path import candidate, choose, dense_source, needs_dense, sample_weights
+from torchgraft.tune._softmax import spread
+from torchgraft.tune.base import Candidate, Problem
+
+TRANSFER = True
+applies = needs_dense
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """`source`: the block to run on (None: the first dense one). `class_weight`: none, or balanced (equal priors).
+
+    `shrinkages`: the numbers a in (0, 1] that are tried beside Ledoit and Wolf's.
+    """
+
+    source: str | None = None
+    class_weight: str = "none"
+    shrinkages: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+
+
+def fit(problem: Problem, options: Options) -> Candidate:
+    """logits_c = z^T S_a^-1 m_c - 1/2 m_c^T S_a^-1 m_c + log p_c with S_a = (1 - a) S + a tr(S) / D I.
+
+    S is the pooled covariance within classes, m_c the mean and p_c the share of class c (Fisher 1936; shrinkage by
+    Ledoit and Wolf 2004; a = 1 is the nearest mean). One eigendecomposition of S serves all a; the one with the least
+    held-out log loss is taken. A class of one sample adds its mean, and nothing to S.
+    """
+    source = dense_source(problem, options.source)
+    z = problem.blocks[source]
+    folds = [(Scatter(z[rows], problem.y[rows], options.class_weight), held) for rows, held in problem.folds]
+    n_classes = len(problem.classes)
+
+    def logits_of(shrinkage: float | None) -> np.ndarray:
+        return np.concatenate([scatter.head(shrinkage, n_classes).logits(z[held]) for scatter, held in folds])
+
+    choice = choose(problem, (None, *options.shrinkages), logits_of, options.class_weight)
+    scatter = Scatter(z, problem.y, options.class_weight)
+    shrinkage = scatter.ledoit_wolf if choice.setting is None else choice.setting
+    head = scatter.head(shrinkage, n_classes)
+    return candidate(problem, (Part(source, Identity()),), head, choice.logits, {"shrinkage": float(shrinkage)})
+
+
+class Scatter:
+    """Means of the classes and the eigenvectors of the covariance within them, for heads of any shrinkage."""
+
+    def __init__(self, z: np.ndarray, y: np.ndarray, class_weight: str) -> None:
+        z = z.astype(np.float64)
+        self.n = len(y)
+        self.present, codes = np.unique(y, return_inverse=True)
+        self.centre = z.mean(axis=0)
+        self.means = np.stack([z[codes == c].mean(axis=0) for c in range(len(self.present))]) - self.centre  # K x D
+        within = z - self.centre - self.means[codes]
+        self.ledoit_wolf = max(float(ledoit_wolf_shrinkage(within, assume_centered=True)), 1e-6)
+        self.axes, self.variances = principal_axes(within)
+        self.level = self.variances.sum() / z.shape[1]
+        self.log_prior = np.log(np.bincount(codes, weights=sample_weights(y, class_weight)) / len(y))
+
+    def head(self, shrinkage: float | None, n_classes: int) -> LinearHead:
+        """The head with shrinkage a (None: Ledoit and Wolf's); classes without a sample as in `spread`."""
+        shrinkage = self.ledoit_wolf if shrinkage is None else shrinkage
+        floor = shrinkage * self.level
+        if floor <= 0:  # no class varies at all: any covariance is as good as another, and the nearest mean decides
+            floor, variances = 1.0, np.zeros_like(self.variances)
+        else:
+            variances = (1 - shrinkage) * self.variances
+        gain = 1 / (variances + floor) - 1 / floor
+        weight = self.means / floor + ((self.means @ self.axes) * gain) @ self.axes.T
+        bias = self.log_prior - 0.5 * (weight * self.means).sum(axis=1) - weight @ self.centre
+        return spread(weight, bias, self.present, n_classes, self.n)

@@ -1,0 +1,40 @@
+"""From options to rungs."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchgraft.core import registry
+from torchgraft.core.errors import OptionError, UnknownName
+from torchgraft.fit import plan
+
+
+def test_auto_tries_every_method_simplest_first() -> None:
+    names = plan.methods("auto")
+    assert set(names) == set(registry.names("tune"))
+    assert names[: len(plan.ORDER)] == plan.ORDER
+
+
+def test_asked_methods_come_in_the_order_of_simplicity() -> None:
+    assert plan.methods("fusion, majority") == ("majority", "fusion")
+
+
+def test_a_mistyped_method_gets_a_near_miss() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'linear_probe'"):
+        plan.methods("linear_prob")
+
+
+def test_an_empty_method_is_refused() -> None:
+    with pytest.raises(OptionError, match="--method expects auto"):
+        plan.methods(" , ")
+
+
+def test_a_method_on_one_source_gives_a_rung_for_each() -> None:
+    rungs = plan.rungs(("majority", "lda"), ("packaged/a", "packaged/b"), {"class_weight": "none"})
+    assert [rung.name for rung in rungs] == ["majority", "lda(packaged/a)", "lda(packaged/b)"]
+    assert rungs[1].options.source == "packaged/a"
+
+
+def test_options_reach_the_methods_that_know_them() -> None:
+    (probe,) = plan.rungs(("linear_probe",), ("array",), {"class_weight": "balanced"})
+    assert probe.options.class_weight == "balanced"

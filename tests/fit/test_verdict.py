@@ -1,0 +1,67 @@
+"""The choice among rungs: simplest first, unless another is better beyond noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from torchgraft.core.types import Estimate
+from torchgraft.fit.ladder import Entry
+from torchgraft.fit.plan import Rung
+from torchgraft.fit.verdict import choose
+from torchgraft.model import LinearHead
+from torchgraft.tune.base import Candidate
+
+
+def _entry(name: str, y: np.ndarray, accuracy: float, *, confidence: float = 0.9, seed: int = 0) -> Entry:
+    """A rung of two classes that is right on a random share of the samples, always equally confident."""
+    right = np.random.default_rng(seed).random(len(y)) < accuracy
+    predicted = np.where(right, y, 1 - y)
+    probabilities = np.full((len(y), 2), 1 - confidence)
+    probabilities[np.arange(len(y)), predicted] = confidence
+    candidate = Candidate(
+        parts=(), head=LinearHead(np.zeros((2, 0)), np.zeros(2)), rows=np.arange(len(y)), logits=np.log(probabilities)
+    )
+    return Entry(
+        rung=Rung(method=name, source=None, options=None),
+        candidate=candidate,
+        transfer=True,
+        temperature=1.0,
+        probabilities=probabilities,
+        metrics={"accuracy": Estimate(float(right.mean()), 0.0, 1.0)},
+        seconds=0.0,
+    )
+
+
+@pytest.fixture
+def y() -> np.ndarray:
+    return np.random.default_rng(9).integers(0, 2, 400)
+
+
+def test_equal_rungs_ship_the_first(y: np.ndarray) -> None:
+    same = [_entry(name, y, 0.8, seed=3) for name in ("a", "b", "c")]
+    assert choose(same, y).index == 0
+
+
+def test_a_clearly_better_rung_is_shipped(y: np.ndarray) -> None:
+    verdict = choose([_entry("a", y, 0.6), _entry("b", y, 0.9, seed=1)], y)
+    assert verdict.index == 1
+    assert "b" in verdict.sentence
+    assert "(a were beaten)" in verdict.sentence or "beaten" in verdict.sentence
+
+
+def test_a_later_equal_of_the_best_is_not_shipped(y: np.ndarray) -> None:
+    ladder = [_entry("a", y, 0.55), _entry("b", y, 0.9, seed=1), _entry("c", y, 0.9, seed=2)]
+    assert choose(ladder, y).index == 1
+
+
+def test_a_gain_within_the_noise_is_said_and_not_shipped() -> None:
+    y = np.random.default_rng(1).integers(0, 2, 40)
+    ladder = [_entry("a", y, 0.80, seed=5), _entry("b", y, 0.84, seed=6)]
+    verdict = choose(ladder, y)
+    assert verdict.index == 0
+    assert [one["rung"] for one in verdict.comparisons] == [1]
+
+
+def test_one_rung_is_shipped_as_it_is(y: np.ndarray) -> None:
+    assert "only rung" in choose([_entry("a", y, 0.7)], y).sentence
