@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -56,10 +57,14 @@ def coverage_of_accuracy(runs: int, rng: np.random.Generator) -> None:
 def equal_rungs(runs: int, rng: np.random.Generator) -> None:
     print(f"\n## Challengers that are truly equal: share of {runs} runs with any promotion (wanted <= 0.05)\n")
     header(["how equal", "K", *(f"{s}, M = {m}" for s in ("brier", "accuracy") for m in SIZES)])
+    every: list[dict[str, float]] = []
     for name, make in EQUAL.items():
         for k in (1, 6):
             cells = [promoted(make, m, k, runs, rng) for m in SIZES]
+            every += cells
             row([name, str(k), *(f"{cell[s]:.3f}" for s in ("brier", "accuracy") for cell in cells)])
+    means = ", ".join(f"{s} {np.mean([cell[s] for cell in every]):.3f}" for s in ("brier", "accuracy"))
+    print(f"\nmean of the cells: {means}; one cell is known to about {2 * (0.05 * 0.95 / runs) ** 0.5:.3f} (two sigma)")
 
 
 def better_rungs(runs: int, rng: np.random.Generator) -> None:
@@ -67,8 +72,7 @@ def better_rungs(runs: int, rng: np.random.Generator) -> None:
     header(["better by", "K", *(f"{s}, M = {m}" for s in ("brier", "accuracy") for m in SIZES)])
     for points, signal in signals((2, 5, 10)).items():
         for k in (1, 6):
-            make = lambda m, k, rng, signal=signal: better(m, k, rng, signal)  # noqa: E731
-            cells = [promoted(make, m, k, runs, rng, only_first=True) for m in SIZES]
+            cells = [promoted(partial(better, signal=signal), m, k, runs, rng, only_first=True) for m in SIZES]
             row([f"{points} points", str(k), *(f"{cell[s]:.2f}" for s in ("brier", "accuracy") for cell in cells)])
 
 

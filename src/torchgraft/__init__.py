@@ -28,7 +28,7 @@ _HOMES = {
     "score": "torchgraft.evaluate",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_HOMES, "__version__"])
 __getattr__ = lazy(__name__, _HOMES)
 
 

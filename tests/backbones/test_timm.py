@@ -112,6 +112,11 @@ def test_weights_in_the_cache_are_offered_and_loaded(snapshot) -> None:
     assert (steps.mean, steps.std, steps.interpolation) == (known.mean, known.std, known.interpolation)
 
 
+def test_what_timm_does_not_know_is_not_offered(snapshot) -> None:
+    save_file({"w": torch.ones(1)}, snapshot("timm/resnet18.some_later_tag") / "model.safetensors")
+    assert timm.names() == []
+
+
 def test_a_damaged_file_in_the_cache(snapshot) -> None:
     folder: Path = snapshot(f"timm/{TINY}")
     (folder / "model.safetensors").write_bytes(b"cut off")

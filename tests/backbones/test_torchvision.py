@@ -62,7 +62,7 @@ def test_inception_undoes_the_normalisation_inside_for_its_own_weights() -> None
 
 def test_old_names_and_training_heads_are_mended() -> None:
     z = torch.ones(1)
-    renamed = torchvision._renamed(
+    renamed = torchvision.renamed(
         {"features.denseblock1.denselayer2.norm.1.weight": z, "aux1.conv.weight": z, "fc.bias": z}
     )
     assert set(renamed) == {"features.denseblock1.denselayer2.norm1.weight", "fc.bias"}

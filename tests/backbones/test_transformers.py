@@ -176,7 +176,7 @@ def test_folders_that_cannot_be_loaded(tmp_path: Path) -> None:
 
 def test_folders_without_a_tokenizer_or_with_another_one(tmp_path: Path) -> None:
     hf.AutoModel.from_config(BERT).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="Expected config.json, the tokenizer's files"):
+    with pytest.raises(UserError, match=r"Expected config.json, the tokenizer's files"):
         backbones.load(f"local/{tmp_path}")
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match="no tokenizer can be loaded"):
@@ -218,6 +218,15 @@ def test_the_cache_is_offered_and_loaded(snapshot) -> None:
     assert (offer.name, offer.width, offer.parameters) == (backbone.name, backbone.width, backbone.parameters)
     assert offer.licence == backbone.licence == "mit"
     assert offer.size == (folder / "model.safetensors").stat().st_size
+
+
+def test_damaged_weights_and_other_modalities_in_the_cache_are_not_offered(snapshot) -> None:
+    broken, hearing = snapshot("org/broken"), snapshot("org/hearing")
+    save(broken)
+    (broken / "model.safetensors").write_bytes(b"cut")
+    save(hearing)
+    (hearing / "preprocessor_config.json").write_text("{}")
+    assert transformers.names() == []
 
 
 def test_offline_without_weights() -> None:

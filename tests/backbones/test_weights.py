@@ -118,3 +118,5 @@ def test_count_reads_the_header_and_leaves_heads_out(tmp_path: Path) -> None:
     state = {"enc.w": torch.ones(3, 4), "enc.b": torch.ones(4), "pooler.w": torch.ones(9), "cls.w": torch.ones(5)}
     save_file(state, tmp_path / "m.safetensors")
     assert _weights.count(tmp_path / "m.safetensors") == 16
+    (tmp_path / "m.safetensors").write_bytes(b"cut")
+    assert _weights.count(tmp_path / "m.safetensors") is None

@@ -19,7 +19,7 @@ from torchgraft.evaluate import (
     worst_mistakes,
 )
 
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M/wHwAEBgIApD5fRAAAAABJRU5ErkJggg=="
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 RUNGS = (
     ("majority", "", False, 0.0, "always crane fly"),
     ("knn", "packaged/efficientnet_lite0", True, 2.1, "k = 7"),
@@ -44,7 +44,7 @@ def sample_report(classes=("ant", "bee", "crane fly", "dragonfly"), m=243, seed=
             "rung": k,
             "method": method,
             "backbone": backbone,
-            "metrics": summary(y, probabilities[k]),
+            "metrics": {name: e.to_dict() for name, e in summary(y, probabilities[k]).items()},
             "seconds": seconds,
             "chosen": k == shipped,
             "note": note,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from torchgraft.core.types import Estimate
 from torchgraft.fit.ladder import Entry
 from torchgraft.fit.plan import Rung
 from torchgraft.fit.verdict import choose
@@ -28,7 +27,7 @@ def _entry(name: str, y: np.ndarray, accuracy: float, *, confidence: float = 0.9
         transfer=True,
         temperature=1.0,
         probabilities=probabilities,
-        metrics={"accuracy": Estimate(float(right.mean()), 0.0, 1.0)},
+        metrics={"accuracy": {"value": float(right.mean()), "low": 0.0, "high": 1.0}},
         seconds=0.0,
     )
 
@@ -46,8 +45,7 @@ def test_equal_rungs_ship_the_first(y: np.ndarray) -> None:
 def test_a_clearly_better_rung_is_shipped(y: np.ndarray) -> None:
     verdict = choose([_entry("a", y, 0.6), _entry("b", y, 0.9, seed=1)], y)
     assert verdict.index == 1
-    assert "b" in verdict.sentence
-    assert "(a were beaten)" in verdict.sentence or "beaten" in verdict.sentence
+    assert verdict.sentence.startswith("Shipped: b, the simplest rung that no other beats beyond noise.")
 
 
 def test_a_later_equal_of_the_best_is_not_shipped(y: np.ndarray) -> None:

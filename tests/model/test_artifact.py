@@ -15,7 +15,8 @@ from torchgraft.model.artifact import FORMAT, Artifact, read, write
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "model"
-    write(path, Artifact(config={"method": "lda"}, arrays={"head.weight": np.eye(2, dtype=np.float32)}), card="# A card")
+    eye = np.eye(2, dtype=np.float32)
+    write(path, Artifact(config={"method": "lda"}, arrays={"head.weight": eye}, check={"probabilities": eye}), card="# A card")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,19 +65,20 @@ def revision(architecture: str, *files: Path) -> str:
     return digest([architecture, *(file_digest(path) for path in files)])
 
 
-def count(path: Path) -> int:
-    """Number of weights of the encoder in a .safetensors file, by its header alone (heads of pretraining left out)."""
-    from safetensors import safe_open
+def count(path: Path) -> int | None:
+    """Number of weights of the encoder in a .safetensors file, by its header alone; None where it is damaged.
 
-    total = 0
-    with safe_open(path, framework="numpy") as file:
-        for name in file.keys():  # noqa: SIM118 (not a dict)
-            if not name.startswith(("cls.", "lm_head", "classifier")) and "pooler" not in name:
-                size = 1
-                for side in file.get_slice(name).get_shape():
-                    size *= side
-                total += size
-    return total
+    Heads of pretraining are left out.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError):
+        return None
+    own = (name for name in shapes if not name.startswith(("cls.", "lm_head", "classifier")) and "pooler" not in name)
+    return sum(math.prod(shapes[name]) for name in own)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

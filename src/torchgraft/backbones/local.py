@@ -78,6 +78,7 @@ def _described(folder: Path, name: str) -> Backbone:
     path = folder / Path(about.weights).expanduser()
     state = _weights.read(path)
     model = _build(provider, architecture, about)
+    state = torchvision.renamed(state) if provider == "torchvision" else state
     _weights.fill(model, state, f"{path} for {about.architecture}")
     network = (timm if provider == "timm" else torchvision).cut(model, about.size)
     built = " ".join(f"{key}={value}" for key, value in about.options.items())

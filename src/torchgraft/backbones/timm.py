@@ -35,7 +35,7 @@ def names() -> list[Offer]:
     if not found or not installed():
         return []
     known = library()
-    return [_offer(name, path) for name, path in found.items() if known.is_model(name)]
+    return [_offer(name, path) for name, path in found.items() if known.models.is_model_pretrained(name)]
 
 
 def load(name: str) -> Backbone:

@@ -46,13 +46,13 @@ def load(name: str) -> Backbone:
     model = build(name, pretrained_form=True)
     weights = library().models.get_model_weights(name).DEFAULT
     path = _file(weights.url, name)
-    _weights.fill(model, _renamed(_weights.read(path)), f"{path}")
+    _weights.fill(model, renamed(_weights.read(path)), f"{path}")
     steps = weights.transforms()
     return Backbone(
         name=f"torchvision/{name}",
         **vars(cut(model, steps.crop_size[0])),
         preprocessing=_preprocessing(steps),
-        licence="BSD-3-Clause",
+        licence=weights.meta.get("license", "BSD-3-Clause"),
         revision=_weights.revision(f"torchvision/{name}", path),
     )
 
@@ -134,7 +134,7 @@ def _preprocessing(steps: Any) -> ImagePreprocessing:
     )
 
 
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of today for the files of then (DenseNet), without the heads that only training uses."""
     return {_OLD_DENSENET.sub(r"\1\2", name): z for name, z in state.items() if not name.startswith(_AUXILIARY)}
 
@@ -177,7 +177,7 @@ def _offer(name: str, weights: Any) -> Offer:
         width=network.width,
         parameters=sum(p.numel() for p in network.module.parameters()),
         size=(_downloads() / Path(weights.url).name).stat().st_size,
-        licence="BSD-3-Clause",
+        licence=weights.meta.get("license", "BSD-3-Clause"),
         note=f"{weights.transforms().crop_size[0]} px, in torch's download folder",
     )
 

@@ -29,14 +29,15 @@ _LONGEST = 512
 
 
 def names() -> list[Offer]:
-    """Text encoders in the cache of the Hugging Face hub; what is in their configuration and headers alone is read."""
+    """Text encoders in the cache of the Hugging Face hub; only their configuration and headers are read."""
     if find_spec("transformers") is None:
         return []
-    return [
+    offers = [
         _offer(f"transformers/{repository}", snapshot)
         for repository, snapshot in _hub.repositories()
-        if _complete(snapshot) and "vocab_size" in _json(snapshot / "config.json")
+        if _complete(snapshot) and _takes_text(snapshot)
     ]
+    return [offer for offer in offers if offer is not None]
 
 
 def load(name: str) -> Backbone:
@@ -59,8 +60,8 @@ def from_folder(folder: Path, name: str, *, licence: str | None = None) -> Backb
     if not _complete(folder):
         raise UserError(
             f"{folder} is no transformers folder that can be loaded. Expected config.json, the tokenizer's files "
-            "(tokenizer.json, or vocab.txt and the like) and model.safetensors (.bin files need unpickling; where you trust one, load it in transformers, and "
-            "save_pretrained(FOLDER) writes safetensors)."
+            "(tokenizer.json, or vocab.txt and the like) and model.safetensors (.bin files need unpickling; where you "
+            "trust one, load it in transformers, and save_pretrained(FOLDER) writes safetensors)."
         )
     tokenizer = _tokenizer(folder, name)
     model = _model(folder, name)
@@ -197,15 +198,24 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
-def _offer(name: str, folder: Path) -> Offer:
+def _takes_text(folder: Path) -> bool:
+    """Whether there are words and nothing that prepares sound or images (Whisper has both)."""
+    return "vocab_size" in _json(folder / "config.json") and not (folder / "preprocessor_config.json").is_file()
+
+
+def _offer(name: str, folder: Path) -> Offer | None:
+    """What the headers say; None where a file of weights is damaged (loading it says so)."""
     config = _json(folder / "config.json")
     weights = sorted(folder.glob("model*.safetensors"))
     width = next((config[key] for key in ("hidden_size", "n_embd", "dim", "d_model") if key in config), 0)
+    parameters = [_weights.count(path) for path in weights]
+    if None in parameters:
+        return None
     return Offer(
         name=name,
         modality="text",
         width=width,
-        parameters=sum(_weights.count(path) for path in weights),
+        parameters=sum(parameters),
         size=sum(path.stat().st_size for path in weights),
         licence=_licence(folder),
         note=f"{config.get('model_type', 'transformers')}, in the hub's cache",

@@ -38,7 +38,9 @@ def app() -> typer.Typer:
     verbs.callback()(_graft)
     for name, line in registry.describe("cli").items():
         verb = registry.get("cli", name)
-        verbs.command(name, help=verb.run.__doc__, short_help=line, epilog=_examples(verb.EXAMPLES))(command(verb))
+        verbs.command(name, help=_flowing(verb.run.__doc__ or line), short_help=line, epilog=_examples(verb.EXAMPLES))(
+            command(verb)
+        )
     return verbs
 
 
@@ -54,6 +56,11 @@ def _graft(
     ] = False,
 ) -> None:
     pass
+
+
+def _flowing(docstring: str) -> str:
+    """Paragraphs without the line breaks of the source."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
 
 
 def _examples(lines: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Command-line options made from an options dataclass: its fields, their types and defaults, the help in their metadata."""
+"""Command-line options made from an options dataclass: from its fields, their types, defaults and help texts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def with_options(kind: type, *, into: str = "given") -> Callable[[Callable[..., 
             run(*args, **values, **{into: given})
 
         first, *rest = [p for p in signature.parameters.values() if p.name != into]
-        wrapped.__signature__ = signature.replace(parameters=[first, *own, *rest])  # type: ignore[attr-defined]
+        named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in rest]
+        wrapped.__signature__ = signature.replace(parameters=[first, *own, *named])  # type: ignore[attr-defined]
         return wrapped
 
     return decorate
@@ -52,7 +53,7 @@ def _parameter(field: dataclasses.Field, hint: Any) -> inspect.Parameter:
     help_text = field.metadata.get("help", "")
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     if required:
-        default, about = None, typer.Argument(help=help_text, show_default=False)
+        default, about = None, typer.Argument(metavar=field.name.upper(), help=help_text, show_default=False)
     else:
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
         flag = "--" + field.name.replace("_", "-")

@@ -21,8 +21,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
     """An empty table with a light frame; the columns named in `right` are set flush right."""
     drawn = Table(box=SIMPLE, pad_edge=False)
-    for name in columns:
-        drawn.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+    for i, name in enumerate(columns):
+        drawn.add_column(name, justify="right" if name in right else "left", no_wrap=i == 0 or name in right)
     return drawn
 
 
@@ -43,8 +43,8 @@ def show_run(terminal: Terminal, run: Run) -> None:
     terminal.show(report["verdict"]["sentence"])
     if report["test"]:
         n = sum(map(sum, report["test"]["confusion"]))
-        accuracy = estimate(report["test"]["accuracy"])
-        terminal.show(f"Test, touched once, {n} samples: accuracy {accuracy} %, macro F1 {estimate(report['test']['macro_f1'])} %.")
+        accuracy, f1 = (estimate(report["test"][name]) for name in ("accuracy", "macro_f1"))
+        terminal.show(f"Test, touched once, {n} samples: accuracy {accuracy} %, macro F1 {f1} %.")
     model = shlex.quote(str(run.path))
     terminal.show(f"\nReport  {run.report.html}\nModel   {run.path / 'model'}\n")
     terminal.show(f"Next:   graft predict {model} {_something(report['data']['modality'])}")
@@ -53,7 +53,9 @@ def show_run(terminal: Terminal, run: Run) -> None:
 def show_findings(terminal: Terminal, findings: Iterable[Mapping[str, Any]]) -> None:
     """Each finding in a paragraph: how many, what, what was done, a few names."""
     for one in findings:
-        terminal.show(Text.assemble((one["severity"], _COLOURS[one["severity"]]), f" {one['kind']}: ", one["message"], _done(one)))
+        terminal.show(
+            Text.assemble((one["severity"], _COLOURS[one["severity"]]), f" {one['kind']}: ", one["message"], _done(one))
+        )
         shown = one["examples"][:3]
         for name in shown:
             terminal.show(f"    {name}")
@@ -83,7 +85,9 @@ def show_scores(terminal: Terminal, scores: Mapping[str, Any]) -> None:
 
 
 def _ladder(report: Mapping[str, Any]) -> Table:
-    drawn = table("", "method", "backbone", "accuracy, % [95 %]", "seconds", "", right=("accuracy, % [95 %]", "seconds"))
+    drawn = table(
+        "", "method", "backbone", "accuracy, % [95 %]", "seconds", "", right=("accuracy, % [95 %]", "seconds")
+    )
     for row in report["ladder"]:
         style = "bold green" if row["chosen"] else ""
         cells = (
@@ -106,4 +110,6 @@ def _done(finding: Mapping[str, Any]) -> str:
 
 
 def _something(modality: str) -> str:
-    return {"image": "new-photos/ --out predictions.csv", "text": "new.csv --out predictions.csv"}.get(modality, "new.npz")
+    return {"image": "new-photos/ --out predictions.csv", "text": "new.csv --out predictions.csv"}.get(
+        modality, "new.npz"
+    )

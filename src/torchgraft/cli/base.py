@@ -100,7 +100,9 @@ def with_exit_codes(work: Callable[[], None], *, debug: bool = False) -> None:
     except typer.Exit:
         raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes stdout once more at exit
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes stdout once more at exit
         raise typer.Exit(_BROKEN_PIPE) from None
     except KeyboardInterrupt:
         kept = f"features in {cache_root()}, and the best graft so far, if there is one, in the folder of the run"

@@ -18,10 +18,16 @@ EXAMPLES = (
 
 def run(
     terminal: Terminal,
-    data: Annotated[str, typer.Argument(help="Class folders, a table of texts, or a feature file.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="Class folders, a table of texts, or a feature file.", show_default=False),
+    ],
     text: Annotated[str | None, typer.Option("--text", help="Column that holds the texts.")] = None,
     label: Annotated[str | None, typer.Option("--label", help="Column that holds the labels.")] = None,
-    group: Annotated[str | None, typer.Option("--group", help="Column, or regular expression on the path, that names what belongs together.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="Column, or regular expression on the path, that names what belongs together."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 2 where a finding is an error.")] = False,
     json: JsonFlag = False,
 ) -> None:

@@ -23,10 +23,16 @@ def run(
     terminal: Terminal,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL [MODEL2] [DATA]", help="A model and data; or two models, with --data.", show_default=False),
+        typer.Argument(
+            metavar="MODEL [MODEL2] [DATA]", help="A model and data; or two models, with --data.", show_default=False
+        ),
     ],
-    data: Annotated[str | None, typer.Option("--data", help="Labelled data: class folders, a table, a feature file.")] = None,
-    split: Annotated[str, typer.Option("--split", help="Part of the data: train, val, test, all; auto: test, else val, else all.")] = "auto",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled data: class folders, a table, a feature file.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Part of the data: train, val, test, all; auto: test, else val, else all.")
+    ] = "auto",
     text: Annotated[str | None, typer.Option("--text", help="Column that holds the texts.")] = None,
     label: Annotated[str | None, typer.Option("--label", help="Column that holds the labels.")] = None,
     json: JsonFlag = False,
@@ -79,12 +85,21 @@ def _show(terminal: Terminal, scores: dict[str, Any], models: list[str]) -> None
         show_scores(terminal, scores)
         return
     for name, key in zip(models, ("a", "b"), strict=True):
-        terminal.show(f"{name}: accuracy {estimate(scores[key]['accuracy'])} %, macro F1 {estimate(scores[key]['macro_f1'])} %")
+        terminal.show(
+            f"{name}: accuracy {estimate(scores[key]['accuracy'])} %, macro F1 {estimate(scores[key]['macro_f1'])} %"
+        )
     paired = scores["paired"]
     terminal.show(
         f"Difference in accuracy, second minus first: {estimate(paired['accuracy'])} points; "
-        f"{paired['fixed']} samples only the second gets right, {paired['broken']} only the first (McNemar's p = {paired['p']:.3g})."
+        f"{paired['fixed']} samples are right with the second alone, {paired['broken']} with the first alone "
+        f"(McNemar's p = {paired['p']:.3g})."
     )
     low, high = paired["accuracy"]["low"], paired["accuracy"]["high"]
-    sure = "The second is better." if low > 0 else "The first is better." if high < 0 else "The difference is within the noise."
+    sure = (
+        "The second is better."
+        if low > 0
+        else "The first is better."
+        if high < 0
+        else "The difference is within the noise."
+    )
     terminal.show(sure)

@@ -68,4 +68,6 @@ def _one_way_only(given: dict[str, Any], resume: str | None, from_run: str | Non
         way = "--resume" if resume else "--from-run"
         raise OptionError(f"{way} takes its options from the run: leave out {flags}.")
     if not (resume or from_run) and "target" not in given:
-        raise OptionError("TARGET is missing: the folder of class folders, table of texts or feature file to learn from.")
+        raise OptionError(
+            "TARGET is missing: the folder of class folders, table of texts or feature file to learn from."
+        )

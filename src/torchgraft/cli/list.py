@@ -23,7 +23,10 @@ ROOMS = {"methods": "tune", "providers": "backbones", "readers": "data", "verbs"
 
 def run(
     terminal: Terminal,
-    what: Annotated[str | None, typer.Argument(help="backbones, methods, providers, readers or verbs.", show_default=False)] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="WHAT", help="backbones, methods, providers, readers or verbs.", show_default=False),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Backbones are listed with their feature width, size on disk and licence: those that can be loaded right now."""
@@ -57,6 +60,16 @@ def _backbones(terminal: Terminal, json: bool) -> None:
     drawn = table("name", "for", *numbers, "licence", "", right=numbers)
     for offer in found:
         size = f"{offer.size / 1e6:.1f} MB" if offer.size else ""
-        drawn.add_row(offer.name, offer.modality, str(offer.width), f"{offer.parameters / 1e6:.1f} M", size, offer.licence, offer.note)
+        drawn.add_row(
+            offer.name,
+            offer.modality,
+            str(offer.width),
+            f"{offer.parameters / 1e6:.1f} M",
+            size,
+            offer.licence,
+            offer.note,
+        )
     terminal.show(drawn)
-    terminal.show("Others by name, with a download: timm/NAME, torchvision/NAME, transformers/NAME; local/FOLDER needs none.")
+    terminal.show(
+        "Others by name, with a download: timm/NAME, torchvision/NAME, transformers/NAME; local/FOLDER needs none."
+    )

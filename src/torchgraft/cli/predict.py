@@ -33,7 +33,9 @@ _FORMATS = ("csv", "jsonl")
 
 def run(
     terminal: Terminal,
-    model: Annotated[str, typer.Argument(help="The folder of a run, or of a saved model.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The folder of a run, or of a saved model.", show_default=False)
+    ],
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -42,9 +44,15 @@ def run(
             show_default=False,
         ),
     ],
-    out: Annotated[str | None, typer.Option("--out", help="File to write (replaced in one step). Default: stdout.")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="csv or jsonl. Default: by the name of --out, else csv.")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="Column that holds the texts. Found by itself where it is clear.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="File to write (replaced in one step). Default: stdout.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="csv or jsonl. Default: by the name of --out, else csv.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Column that holds the texts. Found by itself where it is clear.")
+    ] = None,
 ) -> None:
     """Write one row for each sample: id, label, confidence, abstained, the probability of every class, error.
 
@@ -109,7 +117,10 @@ def _stream(out: str | None) -> Iterator[IO[str]]:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[union-attr]
         yield sys.stdout
         return
-    with replacing(Path(out)) as draft, draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    with (
+        replacing(Path(out)) as draft,
+        draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
         yield stream
         stream.flush()
         os.fsync(stream.fileno())

@@ -35,7 +35,9 @@ def assemble(
     with another label are left out and reported. Raises `DataError` where nothing is left.
     """
     if not len(ids):
-        raise DataError(f"{shown(str(root), 200)} holds no samples. {' '.join(finding.message for finding in findings)}".rstrip())
+        raise DataError(
+            f"{shown(str(root), 200)} holds no samples. {' '.join(finding.message for finding in findings)}".rstrip()
+        )
     parts = np.array(split, dtype="<U5")
     labels = _whole_numbers(labels)
     learnt = {label for label, part in zip(labels, parts, strict=True) if label is not None and part != "test"}

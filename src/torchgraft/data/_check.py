@@ -156,7 +156,9 @@ def _rare(samples: Samples, counts: np.ndarray) -> list[Finding]:
     rare = [f"{name} ({count})" for name, count in zip(samples.classes, counts.tolist(), strict=True) if count < _RARE]
     if not rare:
         return []
-    message = f"Classes with fewer than {_RARE} samples to learn from: {len(rare)} of {len(counts)} ({shown_all(rare)})."
+    message = (
+        f"Classes with fewer than {_RARE} samples to learn from: {len(rare)} of {len(counts)} ({shown_all(rare)})."
+    )
     return [
         _finding(
             "rare_class", "warning", len(rare), message, "kept; numbers for them are hardly more than a guess", rare
@@ -169,12 +171,10 @@ def _imbalance(samples: Samples, counts: np.ndarray) -> list[Finding]:
     if len(counts) < 2 or counts[most] <= _IMBALANCE * counts[least]:
         return []
     names = [f"{samples.classes[i]} ({counts[i]})" for i in (most, least)]
-    message = f"The largest class has {counts[most] / max(counts[least], 1):.0f} times the samples of the smallest: {shown_all(names)}."
-    return [
-        _finding(
-            "imbalance", "warning", 1, message, "nothing; look at balanced accuracy, or --class-weight balanced", names
-        )
-    ]
+    ratio = counts[most] / max(counts[least], 1)
+    message = f"The largest class has {ratio:.0f} times the samples of the smallest: {shown_all(names)}."
+    action = "nothing; look at balanced accuracy, or use --class-weight balanced"
+    return [_finding("imbalance", "warning", 1, message, action, names)]
 
 
 def _similar(samples: Samples) -> list[Finding]:

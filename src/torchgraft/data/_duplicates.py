@@ -1,10 +1,12 @@
-"""Samples that come twice: the same content, almost the same picture, the same in two splits, the same with two labels."""
+"""Samples that come twice: equal content, pictures that look alike, copies in two splits or with two labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from torchgraft.data._names import EXAMPLES, shown
 from torchgraft.data.base import Finding, Samples
@@ -75,104 +77,101 @@ def conflicts(samples: Samples, groups: Sequence[np.ndarray]) -> list[np.ndarray
 
 
 def bound(samples: Samples, groups: Sequence[np.ndarray]) -> np.ndarray | None:
-    """Groups under which copies never part, so that none of them is learnt from and measured on at once.
+    """Group names (N,) under which copies never part, so that none of them is learnt from and measured on at once.
 
-    Samples that were grouped already keep their groups; without copies there is nothing to bind.
+    Groups that the samples have already and that share a copy become one. None where there is nothing to bind.
     """
-    if samples.group is not None or not groups:
+    if not groups:
         return samples.group
-    names = np.array(samples.ids, dtype=object)
-    for rows in groups:
-        names[rows] = samples.ids[rows[0]]
-    return names.astype(str)
+    names = np.array(samples.ids) if samples.group is None else samples.group
+    _, first, unit = np.unique(names, return_index=True, return_inverse=True)
+    unit = unit.ravel()
+    start = np.concatenate([np.full(len(rows) - 1, unit[rows[0]]) for rows in groups])
+    end = np.concatenate([unit[rows[1:]] for rows in groups])
+    links = sparse.coo_matrix((np.ones(len(start)), (start, end)), shape=(len(first), len(first)))
+    component = csgraph.connected_components(links, directed=False)[1][unit]
+    return names[np.unique(component, return_index=True)[1]][component]
 
 
 def findings(
     samples: Samples, exact: Sequence[np.ndarray], same: Sequence[np.ndarray], pairs: np.ndarray
 ) -> list[Finding]:
-    """What to report of copies: `exact` groups of equal content, `same` groups of content equal but for case, spaces
-    and punctuation (they contain `exact`), `pairs` (M x 2) of pictures that look alike.
+    """What to report of copies.
+
+    `exact` holds groups of equal content, `same` groups of content equal but for case, spaces and punctuation (each
+    exact group lies within one of them), `pairs` (M x 2) pictures that look alike.
     """
-    test = samples.split == "test"
-    copies = sum(len(rows) - 1 for rows in exact)
-    looser = sum(len(rows) - 1 for rows in same) - copies
+    return [*_across(samples, same, pairs), *_within(samples, exact, same, pairs)]
+
+
+def _across(samples: Samples, same: Sequence[np.ndarray], pairs: np.ndarray) -> list[Finding]:
+    """Copies in two splits."""
+    test, val = samples.split == "test", samples.split == "val"
+    train = ~test & ~val
+    found = []
     leak = leaks(samples, same)
-    clash = conflicts(samples, same)
-    across = pairs[test[pairs[:, 0]] != test[pairs[:, 1]]] if len(pairs) else pairs
-    total = len(samples)
-    train, val = samples.split == "train", samples.split == "val"
+    if leak.any():
+        message = f"{leak.sum()} of {test.sum()} test samples are in train or val too"
+        groups = [rows for rows in same if leak[rows].any()]
+        found.append(_finding(samples, "leak", "warning", int(leak.sum()), message, "removed from test", groups))
     shared = [rows for rows in same if train[rows].any() and val[rows].any()]
-    lines = (
-        (
-            "leak",
-            "warning",
-            int(leak.sum()),
-            f"{leak.sum()} of {test.sum()} test samples are in train or val too",
-            "removed from test",
-            [r for r in same if leak[r].any()],
-        ),
-        (
-            "conflict",
-            "warning",
-            sum(map(len, clash)),
-            f"{len(clash)} samples come more than once with different labels",
-            "nothing; look at them",
-            clash,
-        ),
-        (
-            "duplicate",
-            "note",
-            copies,
-            f"{copies} of {total} samples are exact copies of others",
-            "copies stay in one split",
-            exact,
-        ),
-        (
-            "near_duplicate",
-            "note",
-            looser,
-            f"{looser} of {total} samples are copies but for case, spaces or punctuation",
-            "copies stay in one split",
-            [r for r in same if len({samples.x[i] for i in r}) > 1] if looser else [],
-        ),
-        (
-            "near_duplicate",
-            "note",
-            len(np.unique(pairs)),
-            f"{len(np.unique(pairs))} of {total} images look almost the same as another one",
-            "nothing",
-            pairs,
-        ),
-        (
-            "near_leak",
-            "warning",
-            len(np.unique(across)),
-            f"{len(across)} test images look almost the same as one of train or val",
-            "nothing; the test score may flatter",
-            across,
-        ),
-        (
-            "val_duplicate",
-            "warning",
-            len(shared),
-            f"{len(shared)} samples are in both train and val",
-            "nothing; the choice may flatter",
-            shared,
-        ),
-    )
-    return [_finding(samples, *line) for line in lines if line[2]]
+    if shared:
+        count = sum(int(val[rows].sum()) for rows in shared)
+        message = f"{count} of {val.sum()} val samples are in train too"
+        found.append(
+            _finding(samples, "val_duplicate", "warning", count, message, "nothing; scores on val may flatter", shared)
+        )
+    near_test = pairs[test[pairs[:, 0]] != test[pairs[:, 1]]]
+    if len(near_test):
+        count = len(np.unique(near_test[test[near_test]]))
+        message = f"{count} of {test.sum()} test images look almost the same as one of train or val"
+        action = "nothing; the test score may flatter"
+        found.append(_finding(samples, "near_leak", "warning", count, message, action, near_test))
+    return found
+
+
+def _within(
+    samples: Samples, exact: Sequence[np.ndarray], same: Sequence[np.ndarray], pairs: np.ndarray
+) -> list[Finding]:
+    """Copies anywhere, and copies whose labels differ."""
+    found = []
+    clash = conflicts(samples, same)
+    if clash:
+        count = sum(map(len, clash))
+        message = f"{count} of {len(samples)} samples have a copy with another label"
+        found.append(_finding(samples, "conflict", "warning", count, message, "nothing; look at them", clash))
+    bind = "kept in one split and fold, where torchgraft makes them"
+    copies = sum(len(rows) - 1 for rows in exact)
+    if copies:
+        message = f"{copies} of {len(samples)} samples are exact copies of others"
+        found.append(_finding(samples, "duplicate", "note", copies, message, bind, exact))
+    looser = sum(len(rows) - 1 for rows in same) - copies
+    if looser:
+        message = f"{looser} of {len(samples)} texts are copies but for case, spaces or punctuation"
+        groups = [rows for rows in same if len({samples.x[i] for i in rows}) > 1]
+        found.append(_finding(samples, "near_duplicate", "note", looser, message, bind, groups))
+    if len(pairs):
+        count = len(np.unique(pairs))
+        message = f"{count} of {len(samples)} images look almost the same as another one"
+        found.append(_finding(samples, "near_duplicate", "note", count, message, "nothing; look at them", pairs))
+    return found
 
 
 def _finding(
-    samples: Samples, kind: str, severity: str, count: int, message: str, action: str, groups: Sequence[np.ndarray]
+    samples: Samples,
+    kind: str,
+    severity: str,
+    count: int,
+    message: str,
+    action: str,
+    groups: Sequence[np.ndarray] | np.ndarray,
 ) -> Finding:
     examples = tuple(" = ".join(samples.ids[i] for i in rows[:3]) for rows in groups[:EXAMPLES])
-    first = f" First: {shown(examples[0], 160)}." if examples else "."
     return Finding(
         kind=kind,
         severity=severity,
         count=count,
-        message=message + (f".{first}" if examples else first),
+        message=f"{message}. First: {shown(examples[0], 160)}.",
         action=action,
         examples=examples,
     )

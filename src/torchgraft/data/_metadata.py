@@ -69,15 +69,10 @@ def read(
     labels = False
     for file in files:
         table = read_table(root / file)
-        findings += table.findings
-        name = _file_column(table)
-        column, guessed = label_column(
-            table, _label_option(table, options), (name, options.group, split_column(table, (name,)))
-        )
+        column, found = _label(table, options, guess)
         labels = labels or column is not None
-        if guessed:
-            findings.append(_guessed(table, str(column)))
-        for cell, row in _rows(table, name, column, options):
+        findings += [*table.findings, *found]
+        for cell, row in _rows(table, column, options):
             image = _image(file, cell)
             if image not in known:
                 missing.append(cell or "(empty)")
@@ -94,11 +89,24 @@ def read(
     return Listed(rows=rows, has_labels=labels, has_groups=options.group is not None, findings=findings)
 
 
-def _rows(table: Table, name: str, label: str | None, options: ReadOptions) -> list[tuple[str | None, Row]]:
+def _label(table: Table, options: ReadOptions, guess: bool) -> tuple[str | None, list[Finding]]:
+    """The label column, and a note where it was told by its values. Class folders go before such a guess."""
+    taken = (_file_column(table), options.group, split_column(table, ()))
+    column, guessed = label_column(table, options.label, taken)
+    if not guessed:
+        return column, []
+    if not guess:
+        return None, []
+    message = f"By their values, labels are read from column '{shown(str(column))}' of {table.path.name}."
+    return column, [Finding(kind="columns", severity="note", count=1, message=message, action="name it with --label")]
+
+
+def _rows(table: Table, label: str | None, options: ReadOptions) -> list[tuple[str | None, Row]]:
+    """The file name of each row, and what the row says."""
     nothing: list[str | None] = [None] * len(table)
     group = None if options.group is None else named(table, options.group, "--group")
-    split = split_column(table, (name, label, group))
-    columns = [table.columns[column] if column else nothing for column in (name, label, split, group)]
+    names = (_file_column(table), label, split_column(table, (label, group)), group)
+    columns = [table.columns[name] if name else nothing for name in names]
     return [(cell, Row(label=a, split=split_of(b or ""), group=c)) for cell, a, b, c in zip(*columns, strict=True)]
 
 
@@ -112,19 +120,10 @@ def _file_column(table: Table) -> str:
     return found
 
 
-def _label_option(table: Table, options: ReadOptions) -> str | None:
-    return None if options.label is None else named(table, options.label, "--label")
-
-
 def _image(file: PurePosixPath, cell: str | None) -> PurePosixPath | None:
     """The image that a cell names, relative to the root; None for a path that leaves the folder."""
     path = PurePosixPath((cell or "").strip().replace("\\", "/"))
     return None if path.is_absolute() or ".." in path.parts else file.parent / path
-
-
-def _guessed(table: Table, column: str) -> Finding:
-    message = f"By their values, labels are read from column '{shown(column)}' of {table.path.name}."
-    return Finding(kind="columns", severity="note", count=1, message=message, action="name it with --label")
 
 
 def _left_out(

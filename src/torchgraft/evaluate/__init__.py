@@ -1,4 +1,4 @@
-"""How good, how sure, how different: metrics with intervals, calibration, paired comparison, the report. Arrays in, numbers out."""
+"""How good, how sure, how different: arrays in, numbers with intervals out, and the report page."""
 
 from torchgraft.evaluate.calibration import abstain, calibration, fit_temperature, reliability, softmax
 from torchgraft.evaluate.compare import beaten_by, paired

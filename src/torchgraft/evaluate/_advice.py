@@ -73,5 +73,5 @@ def _no_test(report: dict[str, Any]) -> list[str]:
     if report.get("test"):
         return []
     return [
-        "<b>Bring a test set</b> (<code>--test</code>): these numbers come from the samples that the choice was made on."
+        "<b>Bring a test set</b> (<code>--test</code>): these numbers come from samples that the choice was made on."
     ]

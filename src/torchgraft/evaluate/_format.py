@@ -45,8 +45,8 @@ def points(estimate: Numbers) -> str:
 def plain(estimate: Numbers | float, digits: int = 3) -> str:
     """A number, with its interval where it has one."""
     if isinstance(estimate, Mapping):
-        low, high = estimate["low"], estimate["high"]
-        return f'<b>{estimate["value"]:.{digits}f}</b> <span class="ci">{low:.{digits}f}\u2009\u2013\u2009{high:.{digits}f}</span>'
+        value, low, high = (f"{estimate[key]:.{digits}f}" for key in ("value", "low", "high"))
+        return f'<b>{value}</b> <span class="ci">{low}\u2009\u2013\u2009{high}</span>'
     return f"<b>{estimate:.{digits}f}</b>"
 
 

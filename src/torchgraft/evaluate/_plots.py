@@ -44,10 +44,10 @@ def track(estimate: Mapping[str, float], low: float, high: float, *, chosen: boo
 
 def track_axis(low: float, high: float) -> str:
     """The numbers under a column of `track`s."""
-    marks = "".join(
-        f'<text class="tick" x="{_x(t, low, high)}" y="13" text-anchor="middle">{100 * t:.0f}{" %" if last else ""}</text>'
-        for t, last in _with_last(ticks(low, high))
-    )
+    marks = ""
+    for value, last in _with_last(ticks(low, high)):
+        label = f"{100 * value:.0f}{' %' if last else ''}"
+        marks += f'<text class="tick" x="{_x(value, low, high)}" y="13" text-anchor="middle">{label}</text>'
     return f'<svg class="track axis" width="100%" height="18" aria-hidden="true">{marks}</svg>'
 
 
@@ -137,13 +137,11 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
         letter = min(12, cell - 1)
         for k, name in enumerate(classes):
             middle = cell * (k + 0.5)
-            label, style = clip(name, 20), f'style="font-size:{letter}px"'
+            tick = f'<text class="tick" style="font-size:{letter}px"'
+            label, y = clip(name, 20), top + middle + 4
+            parts.append(f'{tick} x="{margin - 6}" y="{y:.1f}" text-anchor="end">{label}</text>')
             parts.append(
-                f'<text class="tick" {style} x="{margin - 6}" y="{top + middle + 4:.1f}" text-anchor="end">{label}</text>'
-            )
-            x, y = margin + middle + 3, top - 6
-            parts.append(
-                f'<text class="tick" {style} transform="translate({x:.1f} {y:.1f}) rotate(-45)">{label}</text>'
+                f'{tick} transform="translate({margin + middle + 3:.1f} {top - 6}) rotate(-45)">{label}</text>'
             )
     label = "Confusion matrix: row the truth, column the answer"
     return (
@@ -161,16 +159,15 @@ def _cells(
             continue
         x, y, part = left + c * cell, top + r * cell, n / total
         strength = 0.12 + 0.88 * part if n else 0
-        parts.append(
-            f'<rect class="{"hit" if r == c else "miss"}" x="{x:.1f}" y="{y:.1f}" width="{cell - 1}" height="{cell - 1}" '
-            f'rx="2" fill-opacity="{strength:.2f}"><title>{text(classes[r])} called {text(classes[c])}: {n}</title></rect>'
-        )
+        box = f'x="{x:.1f}" y="{y:.1f}" width="{cell - 1}" height="{cell - 1}" rx="2" fill-opacity="{strength:.2f}"'
+        label = f"{text(classes[r])} called {text(classes[c])}: {n}"
+        parts.append(f'<rect class="{"hit" if r == c else "miss"}" {box}><title>{label}</title></rect>')
         if numbers and n:
             tone = "light" if part > 0.55 else "ink"
             middle = f'x="{x + cell / 2 - 0.5:.1f}" y="{y + cell / 2 + 4:.1f}"'
             parts.append(f'<text class="number {tone}" {middle} text-anchor="middle">{n}</text>')
-    frame = f'<rect class="frame" x="{left}" y="{top + r * cell:.1f}" width="{cell * len(row) - 1}" height="{cell - 1}" rx="2"/>'
-    return frame + "".join(parts)
+    box = f'x="{left}" y="{top + r * cell:.1f}" width="{cell * len(row) - 1}" height="{cell - 1}"'
+    return f'<rect class="frame" {box} rx="2"/>' + "".join(parts)
 
 
 def _range(estimates: Sequence[Mapping[str, float]]) -> tuple[float, float]:

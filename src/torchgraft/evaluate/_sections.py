@@ -29,7 +29,8 @@ def hero(report: Report) -> str:
     verdict, test = report.get("verdict") or {}, report.get("test")
     chosen = _chosen(report)
     metrics = test or (chosen or {}).get("metrics") or {}
-    parts = [f"<h1>{text(verdict.get('sentence') or report.get('name') or 'Report')}</h1>"]
+    sentence = str(verdict.get("sentence") or report.get("name") or "Report")
+    parts = [f"<h1{' class=long' if len(sentence) > 150 else ''}>{text(sentence)}</h1>"]
     if "accuracy" in metrics:
         accuracy = metrics["accuracy"]
         parts.append(
@@ -70,7 +71,7 @@ def ladder(report: Report) -> str:
     )
     intro = (
         f'<p class="lead">{how}the same for every rung, simplest first. The line is the 95\u00a0% interval; '
-        "a ring marks what needs no pretrained network. Shipped is the simplest rung that no other beats beyond noise.</p>"
+        "a ring marks what needs no pretrained network. Shipped is the simplest that no other beats beyond noise.</p>"
     )
     axis = f'<div class="rung axis"><div></div>{_plots.track_axis(low, high)}<div></div></div>'
     return _section("ladder", "The ladder", intro + f'<div class="ladder">{lines}{axis}</div>' + _skipped(report))
@@ -86,7 +87,7 @@ def test(report: Report) -> str:
         for name, title in _TITLES.items()
         if name in found
     )
-    intro = '<p class="lead">Samples that were looked at once, after the choice was made. Each number with its 95\u00a0% interval.</p>'
+    intro = '<p class="lead">Samples that were looked at once, after the choice was made.</p>'
     body = intro + f'<dl class="numbers">{rows}</dl>'
     classes = [row["class"] for row in found.get("per_class") or ()]
     if classes:
@@ -94,7 +95,7 @@ def test(report: Report) -> str:
     if classes and found.get("confusion"):
         body += "<h3>What is taken for what</h3>" + _confusions(found["confusion"], classes)
         body += _plots.confusion(found["confusion"], classes)
-        body += '<p class="note">Row: the truth. Column: the answer. Blue is right, orange is wrong, darker is a larger share of the row.</p>'
+        body += '<p class="note">Row: the truth. Column: the answer. Blue is right, orange wrong.</p>'
     return _section("test", "On the test set", body)
 
 
@@ -113,7 +114,9 @@ def curve(report: Report) -> str:
     found = report.get("learning_curve")
     if not found or not found.get("points"):
         return ""
-    note = "Accuracy on the held-out samples with 10 to 100\u00a0% of the labels; the line is the law fitted to them, the ring what it forecasts for twice as many."
+    note = (
+        "Accuracy on the held-out samples by number of labels; the line is the law fitted to it, the ring its forecast."
+    )
     body = (
         f'<p class="lead"><b>{text(found.get("sentence", ""))}</b></p><figure>{_plots.learning_curve(found)}</figure>'
     )
@@ -261,7 +264,8 @@ def _class_table(rows: Sequence[Mapping[str, Any]]) -> str:
         + f"<td>{row['support']}</td></tr>"
         for row in rows
     )
-    head = '<tr><th></th><th scope="col">precision</th><th scope="col">recall</th><th scope="col">F1</th><th scope="col">samples</th></tr>'
+    titles = "".join(f'<th scope="col">{name}</th>' for name in ("precision", "recall", "F1", "n"))
+    head = f"<tr><th></th>{titles}</tr>"
     return f'<div class="scroll"><table class="classes"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
@@ -292,8 +296,8 @@ def _abstain(rule: Mapping[str, Any] | None) -> list[str]:
         words = f"It may answer everything: {percent(rule['accuracy'])} of the held-out samples are right."
     else:
         words = (
-            f"Answers from confidence {rule['threshold']:.2f} on: {percent(rule['coverage'], 0)} of the held-out samples, "
-            f"{percent(rule['accuracy'])} of them right. The rest is left to a person."
+            f"Answers from confidence {rule['threshold']:.2f} on: {percent(rule['coverage'], 0)} of the held-out "
+            f"samples, {percent(rule['accuracy'])} of them right. The rest is left to a person."
         )
     if not rule.get("reached", True):
         words += f" No threshold reaches the wanted {percent(rule['wanted'], 0)}; this is the nearest."
@@ -313,7 +317,7 @@ def _card(item: Mapping[str, Any], first: str, second: str) -> str:
         body = f"<blockquote>{clip(item['text'], 400)}</blockquote>" if item.get("text") else ""
     sure = percent(item["confidence"], 0)
     return (
-        f'<figure class="card">{body}<figcaption>{first}<br>{second}<span class="sure">{sure}</span>'
+        f'<figure class="card">{body}<figcaption><span class="sure">{sure}</span>{first}<br>{second}'
         f'<small title="{text(item["id"])}">{clip(item["id"], 60)}</small></figcaption></figure>'
     )
 
@@ -323,9 +327,8 @@ def _finding(found: Mapping[str, Any]) -> str:
     action = f' <span class="action">{text(found["action"])}</span>' if found.get("action") else ""
     examples = found.get("examples") or ()
     shown = "".join(f"<li><code>{clip(e, 160)}</code></li>" for e in examples)
-    number = f' <span class="n">{found["count"]:,}</span>' if found.get("count") else ""
     fold = f"<details><summary>Examples</summary><ul>{shown}</ul></details>" if shown else ""
-    return f'<li class="{severity}"><span class="kind">{severity}</span>{number} {text(found["message"])}{action}{fold}</li>'
+    return f'<li class="{severity}"><span class="kind">{severity}</span> {text(found["message"])}{action}{fold}</li>'
 
 
 def _values(value: Any) -> str:

@@ -28,10 +28,10 @@ def paired(
     """How much better `b` is than `a` on the same M samples; positive means `b` is better.
 
     `y` (M,), `a` and `b` M x C probabilities. `accuracy` and `brier` (the loss that `b` saves) are
-    `{"value", "low", "high"}` with 95 % percentile intervals of a bootstrap over samples. `fixed` samples are right with
-    `b` alone, `broken` with `a` alone; `p` is McNemar's exact two-sided test of fixed against broken. `gained` and `lost`
-    list the classes with more fixed than broken and the reverse, largest change first: `{"class", "fixed", "broken"}`
-    (`class` is the index where `classes` is not given).
+    `{"value", "low", "high"}` with 95 % percentile intervals of a bootstrap over samples. `fixed` samples are right
+    with `b` alone, `broken` with `a` alone; `p` is McNemar's exact two-sided test of fixed against broken. `gained`
+    and `lost` list the classes with more fixed than broken and the reverse, largest change first:
+    `{"class", "fixed", "broken"}` (`class` is the index where `classes` is not given).
     """
     y, a = checked(y, a)
     y, b = checked(y, b, a.shape[1])
@@ -64,16 +64,17 @@ def beaten_by(
 ) -> list[dict[str, Any]]:
     """Which of K challengers beat the incumbent beyond noise: the rule that decides a promotion on the ladder.
 
-    `y` (M,), `incumbent` M x C probabilities, `challengers` K of them, all on the same samples. With d_k the saved loss
-    of each sample, T_k = mean(d_k) / sd(d_k). All challengers are resampled together (paired bootstrap) and given random
-    signs together, each studentised within its draw; the largest deviation of a draw over the K gives the distribution
-    that the best of K lucky equals would have (Romano and Wolf, Econometrica 2005; one step). A challenger `beats` where
-    T_k exceeds the 1 - `alpha` quantile of both and its accuracy is not lower than the incumbent's. So the chance of any
-    promotion among equals is at most about `alpha`, however many there are. Result, in the order given:
-    `{"beats", "p", "difference"}`: `p` is adjusted for K, `difference` the mean saved loss (brier), or the gain in
-    accuracy.
+    `y` (M,), `incumbent` M x C probabilities, `challengers` K of them, all on the same samples. With d_k the saved
+    loss of each sample, T_k = mean(d_k) / sd(d_k). All challengers are resampled together (paired bootstrap) and given
+    random signs together, each studentised within its draw; the largest deviation of a draw over the K gives the
+    distribution that the best of K lucky equals would have (Romano and Wolf, Econometrica 2005; one step). A
+    challenger `beats` where T_k exceeds the 1 - `alpha` quantile of both and its accuracy is not lower than the
+    incumbent's. So the chance of any promotion among equals is at most about `alpha`, however many there are. Result,
+    in the order given: `{"beats", "p", "difference"}`: `p` is adjusted for K, `difference` the mean saved loss (brier),
+    or the gain in accuracy.
 
-    `statistic` is brier (a proper, bounded score: sees more on few samples) or accuracy. Raises `OptionError` on another.
+    `statistic` is brier (a proper, bounded score: sees more on few samples) or accuracy. Raises `OptionError` on
+    another.
     """
     if statistic not in STATISTICS:
         raise OptionError(f"statistic expects {' or '.join(STATISTICS)}, got {statistic!r}.")

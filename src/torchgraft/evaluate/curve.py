@@ -30,12 +30,12 @@ def learning_curve(
 ) -> dict[str, Any]:
     """Fit on growing parts of `rows`, measure on the same held-out samples, forecast twice as many.
 
-    `rows` (N,) positions to fit on, `y` (N,) their classes; `accuracy_at(part)` fits on some of the rows and returns for
-    each of the M held-out samples whether it is right (M,). Parts are drawn stratified with at least one row of each
-    class; parts under the whole are drawn `repeats` times and averaged. Result, the object under `learning_curve` in
-    `report.json`: `points` of `{"fraction", "n", "accuracy"}` with Wilson's interval, `forecast` (see there; None where
-    fewer than three sizes are to be had) and `sentence`. Raises `DataError` where `rows` and `y`
-    differ in length or are empty.
+    `rows` (N,) positions to fit on, `y` (N,) their classes; `accuracy_at(part)` fits on some of the rows and returns
+    for each of the M held-out samples whether it is right (M,). Parts are drawn stratified with at least one row of
+    each class; parts under the whole are drawn `repeats` times and averaged. Result, the object under `learning_curve`
+    in `report.json`: `points` of `{"fraction", "n", "accuracy"}` with Wilson's interval, `forecast` (see there; None
+    where fewer than three sizes are to be had) and `sentence`. Raises `DataError` where `rows` and `y` differ in length
+    or are empty.
     """
     rows, y = np.asarray(rows), np.asarray(y)
     if rows.shape != y.shape or rows.ndim != 1 or not len(rows):
@@ -149,7 +149,7 @@ def _within(estimate: Estimate) -> Estimate:
 def _sentence(n: int, ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return f"{n} labels are too few to say what more would bring."
-    gain, low, high = (100 * ahead["gain"][key] for key in ("value", "low", "high"))
+    gain, low, high = (round(100 * ahead["gain"][key], 1) + 0.0 for key in ("value", "low", "high"))  # no -0.0
     numbers = f"about {gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
     doubling = f"Doubling the labels from {n} to {ahead['n']}"
     if high < 1:

@@ -1,9 +1,10 @@
 """How good the answers are: every number with its 95 % interval.
 
-Intervals: a proportion of samples (accuracy; recall, precision and F1 of one class) has Wilson's (1927). Everything else
-rests on a plain bootstrap over samples: macro means and Brier have Wilson's interval for the sample size that their
-bootstrap variance amounts to, the log loss the percentile interval, the calibration error the reflected one. Macro means run over the classes that occur in `y`; a class that is never
-predicted has precision 0. The expected calibration error uses 15 bins of equal width (Guo et al. 2017).
+Intervals: a proportion of samples (accuracy; recall, precision and F1 of one class) has Wilson's (1927). The rest is
+based on a plain bootstrap over samples: macro means and Brier have Wilson's interval for the sample size that their
+bootstrap variance amounts to, the log loss the percentile interval, the calibration error the reflected one. Macro
+means run over the classes that occur in `y`; a class that is never predicted has precision 0. The expected calibration
+error uses 15 bins of equal width (Guo et al. 2017).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy import sparse
 from scipy.special import ndtri
 
 from torchgraft.core.errors import DataError
-from torchgraft.core.types import Estimate
+from torchgraft.core.types import Estimate, Result
 from torchgraft.evaluate._resample import DRAWS, interval, sums
 
 BINS = 15
@@ -44,15 +45,15 @@ def score(
     }
 
 
-def summary(y: np.ndarray, proba: np.ndarray, *, seed: int = 0, draws: int = 500) -> dict[str, dict[str, float]]:
-    """The numbers of one row of the ladder, with fewer draws: name -> `{"value", "low", "high"}`.
+def summary(y: np.ndarray, proba: np.ndarray, *, seed: int = 0, draws: int = 500) -> Result:
+    """The numbers of one row of the ladder, with fewer draws: name -> `Estimate`.
 
     `accuracy`, `balanced_accuracy`, `macro_f1`, `log_loss`, `brier`, `ece`, as `score` defines them.
     """
     y, proba = checked(y, proba)
     estimates = _estimates(y, proba, seed=seed, draws=draws)
     names = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
-    return {name: estimates[name].to_dict() for name in names}
+    return {name: estimates[name] for name in names}
 
 
 def checked(y: np.ndarray, proba: np.ndarray, classes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +180,7 @@ def _ece_interval(y: np.ndarray, proba: np.ndarray, drawn: np.ndarray, seed: int
     Weather and Forecasting 2007).
     """
     value = ece(y, proba)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    high = np.quantile(drawn, 0.975)
     confidence = proba.max(1)
     variance = np.bincount(bin_of(confidence), weights=confidence * (1 - confidence), minlength=BINS)
     noise = np.random.default_rng(seed).normal(size=(len(drawn), BINS)) * np.sqrt(np.maximum(variance, 0))

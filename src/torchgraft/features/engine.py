@@ -2,10 +2,10 @@
 
 Small jobs stay with torch, where nothing has to be prepared; the longer the job, the more preparation is worth:
 
-| CPU seconds that eager torch would need | engine |
+| CPU seconds that eager torch would need, by its first, still cold batches | engine |
 |---|---|
-| under 4 | torch, eager |
-| under 10 | torch, traced and frozen (images) |
+| under 8 | torch, eager |
+| under 20 | torch, traced and frozen (images) |
 | more | the fastest of torch, ONNX Runtime, OpenVINO as far as installed; exported once, kept with the choice on disk |
 """
 
@@ -38,7 +38,7 @@ AGREEMENT = 0.999
 Inputs = tuple[np.ndarray, ...]
 _EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}
 _FEW = 16
-_EAGER_SECONDS, _TORCH_SECONDS = 4.0, 10.0
+_EAGER_SECONDS, _TORCH_SECONDS = 8.0, 20.0
 _REPEATS = 3
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.core.types import Estimate
 from torchgraft.evaluate import fit_temperature, softmax, summary
 from torchgraft.fit.plan import Rung
 from torchgraft.tune.base import Candidate, Problem
@@ -28,7 +27,7 @@ class Entry:
     transfer: bool
     temperature: float
     probabilities: np.ndarray
-    metrics: dict[str, Estimate]
+    metrics: dict[str, dict[str, float]]
     seconds: float
 
     @property

@@ -41,19 +41,19 @@ def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict
 
 
 def _sentence(entries: Sequence[Entry], index: int, comparisons: Sequence[dict[str, Any]]) -> str:
-    """Why this rung, in one sentence that needs no statistics."""
+    """Why this rung, in words that need no statistics."""
     entry = entries[index]
     what = f"{entry.rung.method}{' on ' + entry.backbone if entry.backbone else ''}"
-    accuracy = entry.metrics["accuracy"]
-    how_good = f"right on {100 * accuracy.value:.1f} % of held-out samples [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+    how_good = f"It is right on {_percent(entry.metrics['accuracy'])} of held-out samples"
     if len(entries) == 1:
-        return f"Shipped is {what}, {how_good}; it was the only rung."
+        return f"Shipped: {what}, the only rung. {how_good}."
     better = max(comparisons, key=lambda one: one["accuracy"]["value"])
     gain = 100 * better["accuracy"]["value"]
-    rest = "no rung does better beyond noise"
-    if gain > 0:
-        rest = f"{entries[better['rung']].rung.name} looks {gain:.1f} points better, which is within the noise"
-    lost = [entries[i].rung.method for i in range(index)]
-    first = f"the simplest rung that no other beats beyond noise ({', '.join(dict.fromkeys(lost))} were beaten)" if lost else "the simplest rung"
-    no_transfer = "" if entry.transfer else " No pretrained network was needed."
-    return f"Shipped is {what}: {first}, {how_good}; {rest}.{no_transfer}"
+    rival = entries[better["rung"]].rung.name
+    rest = f"{rival} looks {gain:.1f} points better, which is within the noise" if gain > 0 else "no other rung looks better"
+    transfer = "" if entry.transfer else " No pretrained network was needed."
+    return f"Shipped: {what}, the simplest rung that no other beats beyond noise. {how_good}; {rest}.{transfer}"
+
+
+def _percent(share: dict[str, float]) -> str:
+    return f"{100 * share['value']:.1f} % [{100 * share['low']:.1f}, {100 * share['high']:.1f}]"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from torchgraft.core.errors import ArtifactError
 from torchgraft.core.files import replacing, write_json
@@ -34,8 +34,10 @@ def write(path: Path, artifact: Artifact, *, card: str) -> None:
     """Write the folder in one step (an older one in its place is replaced). Raises `StorageError`."""
     with replacing(path) as new:
         new.mkdir()
-        save_file({name: np.ascontiguousarray(a) for name, a in artifact.arrays.items()}, new / "model.safetensors")
-        save_file({name: np.ascontiguousarray(a) for name, a in artifact.check.items()}, new / "check.safetensors")
+        # save() and write_bytes, since save_file makes files that only their owner can read
+        for name, arrays in (("model", artifact.arrays), ("check", artifact.check)):
+            data = save({key: np.ascontiguousarray(a) for key, a in arrays.items()})
+            (new / f"{name}.safetensors").write_bytes(data)
         write_json(new / "graft.json", {"format": FORMAT, **artifact.config})
         (new / "README.md").write_text(card, encoding="utf-8")
 

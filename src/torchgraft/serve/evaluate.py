@@ -29,7 +29,9 @@ def held_out(samples: Samples, split: str = "auto") -> tuple[Samples, str]:
     return samples.of(split), split
 
 
-def evaluate(graft: Graft, samples: Samples, *, progress: Progress = SILENT) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+def evaluate(
+    graft: Graft, samples: Samples, *, progress: Progress = SILENT
+) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """The scores of `graft` (see `evaluate.score`) on `samples`, and which samples could not be read.
 
     Every sample needs a label that the graft knows; classes without a sample are fine. Raises `DataError`.
@@ -72,18 +74,25 @@ def labels_of(graft: Graft, samples: Samples) -> np.ndarray:
     if not len(samples) or (samples.y < 0).any():
         lacking = int((samples.y < 0).sum())
         what = f"{lacking} of {len(samples)} samples have no label" if len(samples) else "there is no sample"
-        raise DataError(f"{samples.root}: {what}. Evaluation expects labels: class folders, or a label column (--label).")
+        raise DataError(
+            f"{samples.root}: {what}. Evaluation expects labels: class folders, or a label column (--label)."
+        )
     used = [samples.classes[i] for i in np.unique(samples.y)]
     unknown = [name for name in used if name not in graft.classes]
     if unknown:
         named = "; ".join(f"'{name}'{did_you_mean(name, graft.classes)}" for name in unknown[:8])
         more = f" (+{len(unknown) - 8} more)" if len(unknown) > 8 else ""
-        raise DataError(f"{samples.root} has labels that the graft does not know: {named}{more}. It knows: {shorten(graft.classes)}.")
+        raise DataError(
+            f"{samples.root} has labels that the graft does not know: {named}{more}. "
+            f"It knows: {shorten(graft.classes)}."
+        )
     position = {name: i for i, name in enumerate(graft.classes)}
     return np.array([position.get(name, -1) for name in samples.classes], dtype=np.int64)[samples.y]
 
 
-def _predicted(graft: Graft, samples: Samples, progress: Progress) -> tuple[np.ndarray, np.ndarray, tuple[Finding, ...]]:
+def _predicted(
+    graft: Graft, samples: Samples, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, tuple[Finding, ...]]:
     predictions = graft.predict(samples, progress=progress)
     if not len(predictions):
         why = f" First: {predictions.failed[0].message}" if predictions.failed else ""

@@ -57,7 +57,9 @@ def open_inputs(
         files = [found for path in paths for found in _files(Path(path), IMAGES)]
         return Inputs(items=(Item(id=str(file), value=file) for file in files), total=len(files))
     if modality == "array":
-        return Inputs(items=(item for path in paths for item in _table(Path(path), options, findings, "array")), findings=findings)
+        return Inputs(
+            items=(item for path in paths for item in _table(Path(path), options, findings, "array")), findings=findings
+        )
     return Inputs(items=_texts(paths, options, findings, stdin), findings=findings)
 
 

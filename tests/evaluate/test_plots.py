@@ -1,0 +1,51 @@
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from torchgraft.evaluate import _plots
+
+ESTIMATE = {"value": 0.8, "low": 0.7, "high": 0.9}
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.5, 1.0), (0.88, 0.97), (0, 0.001), (0.3, 0.3)])
+def test_ticks_are_few_round_and_inside(low, high):
+    marks = _plots.ticks(low, high)
+    assert len(marks) <= 6 and all(low - 1e-9 <= t <= high + 1e-9 for t in marks)
+    assert len({round(b - a, 9) for a, b in zip(marks, marks[1:], strict=False)}) <= 1
+
+
+def test_a_dot_stands_where_its_value_is():
+    track = ElementTree.fromstring(_plots.track(ESTIMATE, 0.6, 1.0, chosen=True, hollow=False))
+    assert track.find("circle").get("cx") == "50.00%"
+    bar = track.findall("line")[-1]
+    assert (bar.get("x1"), bar.get("x2")) == ("25.00%", "75.00%")
+
+
+def test_what_is_far_off_is_an_arrow():
+    track = ElementTree.fromstring(_plots.track(ESTIMATE, 0.85, 1.0, chosen=False, hollow=True))
+    assert track.find("circle") is None and track.find("path") is not None
+
+
+def test_every_plot_is_well_formed_and_names_are_escaped():
+    points = [{"fraction": f, "n": int(100 * f), "accuracy": ESTIMATE} for f in (0.1, 0.5, 1.0)]
+    ahead = {"n": 200, "accuracy": ESTIMATE, "gain": ESTIMATE, "fitted": [{"n": n, **ESTIMATE} for n in (10, 100, 200)]}
+    rule = {
+        "threshold": 0.5,
+        "coverage": 0.5,
+        "accuracy": 1.0,
+        "wanted": 0.95,
+        "curve": [{"coverage": 1.0, "accuracy": 0.9}],
+    }
+    names = ["<b>&\"'"] + [f"class {c}" for c in range(4)]
+    for svg in (
+        _plots.learning_curve({"points": points, "forecast": ahead}),
+        _plots.learning_curve({"points": points[:1], "forecast": None}),
+        _plots.reliability([{"confidence": 0.9, "accuracy": 0.8, "n": 5}]),
+        _plots.reliability([]),
+        _plots.coverage(rule),
+        _plots.confusion(np.arange(25).reshape(5, 5).tolist(), names),
+        _plots.confusion(np.eye(60, dtype=int).tolist(), [str(c) for c in range(60)]),
+        _plots.track_axis(0.5, 1.0),
+    ):
+        ElementTree.fromstring(svg)
