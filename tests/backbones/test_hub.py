@@ -43,33 +43,43 @@ def test_offline_the_message_says_what_to_do() -> None:
     [
         (errors.GatedRepoError, "Accept them on its page"),
         (errors.RepositoryNotFoundError, "has no model 'org/net'"),
-        (errors.RemoteEntryNotFoundError, "has none of a.safetensors, b.bin"),
         (errors.HFValidationError, "has no model"),
     ],
 )
 def test_what_the_hub_answers(monkeypatch: pytest.MonkeyPatch, kind: type[Exception], message: str) -> None:
-    def refuse(repository: str, name: str) -> str:
+    def refuse(repository: str, allow_patterns: list[str]) -> str:
         raise answer(kind)
 
-    monkeypatch.setattr(_hub, "hf_hub_download", refuse)
+    monkeypatch.setattr(_hub, "snapshot_download", refuse)
     with pytest.raises(UserError, match=message):
         _hub.file("org/net", ("a.safetensors", "b.bin"), backbone="x")
 
 
 def test_a_download_goes_on_to_the_next_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def download(repository: str, name: str) -> str:
-        if name == "a.safetensors":
-            raise answer(errors.RemoteEntryNotFoundError)
-        return str(tmp_path / name)
+    def download(repository: str, allow_patterns: list[str]) -> str:
+        if allow_patterns == ["b.bin"]:
+            (tmp_path / "b.bin").write_bytes(b"x")
+        return str(tmp_path)
 
-    monkeypatch.setattr(_hub, "hf_hub_download", download)
+    monkeypatch.setattr(_hub, "snapshot_download", download)
     assert _hub.file("org/net", ("a.safetensors", "b.bin"), backbone="x") == tmp_path / "b.bin"
+    (tmp_path / "b.bin").unlink()
+    with pytest.raises(UserError, match=r"has none of a.safetensors, c.bin"):
+        _hub.file("org/net", ("a.safetensors", "c.bin"), backbone="x")
+
+
+def test_json_that_is_missing_or_broken_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    assert _hub.read_json(path) == {}
+    for text, expected in (("{", {}), ("[1]", {}), ('{"a": 1}', {"a": 1})):
+        path.write_text(text)
+        assert _hub.read_json(path) == expected
 
 
 def test_a_full_disk_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(repository: str, name: str) -> str:
+    def full(repository: str, allow_patterns: list[str]) -> str:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(_hub, "hf_hub_download", full)
+    monkeypatch.setattr(_hub, "snapshot_download", full)
     with pytest.raises(StorageError, match="the disk is full"):
         _hub.file("org/net", ("a",), backbone="x")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from torchgraft import backbones
-from torchgraft.backbones import Backbone, packaged
+from torchgraft.backbones import Backbone, packaged, transformers
 from torchgraft.core.errors import MissingExtra, UnknownName
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -86,3 +86,17 @@ def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unknown_names_get_near_misses() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'efficientnet_lite0'"):
         packaged.load("efficientnet_lite_0")
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "minilm_l6"])
+def test_what_is_said_before_building_is_true_of_the_network(name: str) -> None:
+    stated = packaged.load(name)
+    parameters = sum(p.numel() for p in stated.module.parameters())
+    assert parameters == stated.parameters
+    if name == "minilm_l6":
+        built = transformers.from_folder(packaged._PACKAGES[name].path().parent, "x")
+        for field in ("layout", "width", "pooling", "parameters", "preprocessing", "revision", "prefix"):
+            assert getattr(built, field) == getattr(stated, field), field
+    else:
+        z = stated.module(torch.zeros(1, 3, 64, 64))
+        assert z.shape[1] == stated.width

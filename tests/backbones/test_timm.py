@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from torchgraft import backbones
 from torchgraft.backbones import timm
 from torchgraft.core.errors import UnknownName, UserError
 
@@ -120,5 +122,51 @@ def test_what_timm_does_not_know_is_not_offered(snapshot) -> None:
 def test_a_damaged_file_in_the_cache(snapshot) -> None:
     folder: Path = snapshot(f"timm/{TINY}")
     (folder / "model.safetensors").write_bytes(b"cut off")
-    with pytest.raises(UserError, match="can't be loaded, it is damaged"):
+    with pytest.raises(UserError, match=r"can't be loaded as timm's .*damaged"):
         timm.load(TINY)
+
+
+def hub_folder(folder: Path) -> torch.nn.Module:
+    """Write a model as the hub has it for timm."""
+    model = timm.build("test_resnet", num_classes=5).eval()
+    save_file(model.state_dict(), folder / "model.safetensors")
+    config = {
+        "input_size": [3, 96, 96],
+        "crop_pct": 0.75,
+        "interpolation": "bilinear",
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+    }
+    about = {
+        "architecture": "test_resnet",
+        "num_classes": 5,
+        "pretrained_cfg": config | {"num_classes": 5, "license": "mit"},
+    }
+    (folder / "config.json").write_text(json.dumps(about))
+    return model
+
+
+def test_a_folder_copied_from_the_hub(tmp_path: Path) -> None:
+    model = hub_folder(tmp_path)
+    backbone = backbones.load(f"local/{tmp_path}")
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.classifier(backbone.module(x).mean((2, 3))), model(x))
+    steps = backbone.preprocessing
+    assert (steps.size, steps.resize, steps.interpolation) == (96, 128, "bilinear")
+    assert (steps.mean, steps.std, backbone.licence) == ((0.5,) * 3, (0.25,) * 3, "mit")
+
+
+def test_a_folder_from_the_hub_that_lacks_something(tmp_path: Path) -> None:
+    hub_folder(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"holds no weights. Expected model.safetensors"):
+        backbones.load(f"local/{tmp_path}")
+    (tmp_path / "other.safetensors").rename(tmp_path / "model.safetensors")
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(text.replace("test_resnet", "test_resnot"))
+    with pytest.raises(UnknownName, match="Did you mean 'test_resnet'"):
+        backbones.load(f"local/{tmp_path}")
+    (tmp_path / "config.json").write_text(text.replace("test_resnet", "test_vit"))
+    with pytest.raises(UserError, match="damaged or of another model"):
+        backbones.load(f"local/{tmp_path}")

@@ -133,7 +133,7 @@ def test_bad_input_is_named():
         score(y[:9], proba, NAMES)
     with pytest.raises(DataError, match="M > 0"):
         summary(y[:0], proba[:0])
-    with pytest.raises(DataError, match="4 class names but 5 columns.*in 0..4.*sum to 1"):
+    with pytest.raises(DataError, match=r"4 class names but 5 columns.*in 0\.\.4.*sum to 1"):
         score(y + 1 - 2 * (y == 0), proba * 2, NAMES[:4])
     with pytest.raises(DataError, match="finite"):
         summary(y, np.where(proba > 0.5, np.nan, proba))

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,7 +13,7 @@ ESTIMATE = {"value": 0.8, "low": 0.7, "high": 0.9}
 def test_ticks_are_few_round_and_inside(low, high):
     marks = _plots.ticks(low, high)
     assert len(marks) <= 6 and all(low - 1e-9 <= t <= high + 1e-9 for t in marks)
-    assert len({round(b - a, 9) for a, b in zip(marks, marks[1:], strict=False)}) <= 1
+    assert len({round(b - a, 9) for a, b in pairwise(marks)}) <= 1
 
 
 def test_a_dot_stands_where_its_value_is():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from torchgraft.core.types import Estimate
 from torchgraft.fit.ladder import Entry
 from torchgraft.fit.plan import Rung
 from torchgraft.fit.verdict import choose
@@ -27,7 +28,7 @@ def _entry(name: str, y: np.ndarray, accuracy: float, *, confidence: float = 0.9
         transfer=True,
         temperature=1.0,
         probabilities=probabilities,
-        metrics={"accuracy": {"value": float(right.mean()), "low": 0.0, "high": 1.0}},
+        metrics={"accuracy": Estimate(float(right.mean()), 0.0, 1.0)},
         seconds=0.0,
     )
 

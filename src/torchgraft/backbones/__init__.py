@@ -5,11 +5,11 @@ Importing this room loads no heavy library; a provider's libraries are imported 
 
 from __future__ import annotations
 
-from torchgraft.backbones.base import Backbone, Offer, Tokenizer
+from torchgraft.backbones.base import Backbone, Network, Offer, Tokenizer
 from torchgraft.core import registry
 from torchgraft.core.errors import UserError, did_you_mean, shorten
 
-__all__ = ["Backbone", "Offer", "Tokenizer", "at_hand", "load", "offers"]
+__all__ = ["Backbone", "Network", "Offer", "Tokenizer", "at_hand", "load", "offers"]
 
 
 def load(name: str) -> Backbone:

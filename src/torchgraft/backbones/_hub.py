@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -41,10 +42,12 @@ def file(repository: str, names: Sequence[str], *, backbone: str) -> Path:
         if snapshot and (snapshot / name).is_file():
             return snapshot / name
     for name in names:
-        try:
-            return _fetch(lambda name=name: hf_hub_download(repository, name), repository, backbone)
-        except EntryNotFoundError:
-            continue
+        # Not hf_hub_download: without a network it tries six times, for half a minute.
+        found = (
+            _fetch(lambda name=name: snapshot_download(repository, allow_patterns=[name]), repository, backbone) / name
+        )
+        if found.is_file():
+            return found
     raise UserError(
         f"backbone '{backbone}': {repository} on the Hugging Face hub has none of {', '.join(names)}. {WAY_OUT}"
     )
@@ -56,6 +59,15 @@ def folder(repository: str, patterns: Sequence[str], *, backbone: str, complete:
     if snapshot and complete(snapshot):
         return snapshot
     return _fetch(lambda: snapshot_download(repository, allow_patterns=list(patterns)), repository, backbone)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where the file is missing or holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _fetch(download: Callable[[], str], repository: str, backbone: str) -> Path:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchgraft.backbones.base import Network
+
 from torchgraft.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
-    """The part of a `Backbone` that its architecture decides; the fields are the backbone's own."""
+class Cut:
+    """The part of a `Backbone` that its architecture decides."""
 
     module: nn.Module
     layout: str
@@ -22,6 +24,22 @@ class Network:
     pooling: str
     prefix: int = 0
     classifier: nn.Module | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a `Backbone` that this decides."""
+        return {
+            "layout": self.layout,
+            "width": self.width,
+            "pooling": self.pooling,
+            "prefix": self.prefix,
+            "parameters": size(self.module),
+            "build": lambda: Network(module=self.module, classifier=self.classifier),
+        }
+
+
+def size(module: nn.Module) -> int:
+    """Number of weights."""
+    return sum(p.numel() for p in module.parameters())
 
 
 class TimmTrunk(nn.Module):
@@ -101,7 +119,7 @@ def without_computing(module: nn.Module, size: int) -> Any:
         return torch.func.functional_call(module, ghost, torch.empty(1, 3, size, size, device="meta"))
 
 
-def split_timm(model: nn.Module, size: int) -> Network:
+def split_timm(model: nn.Module, size: int) -> Cut:
     """Cut a timm model at its pooling. `size` is the image size that it was built for."""
     trunk = freeze(TimmTrunk(model))
     in_trunk = _Seen(model)
@@ -117,7 +135,7 @@ def split_timm(model: nn.Module, size: int) -> Network:
     pool = str(getattr(model, "global_pool", "avg"))
     prefix = getattr(model, "num_prefix_tokens", int(pool == "token")) if layout == "tokens" else 0
     classifier = freeze(TimmClassifier(_cut_head(model, in_trunk.names), shape, trunk.channels_last))
-    return Network(
+    return Cut(
         module=freeze(trunk),
         layout=layout,
         width=width,

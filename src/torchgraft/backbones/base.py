@@ -9,7 +9,9 @@ A provider is one file in this room. It offers:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torchgraft.core.types import Preprocessing
@@ -48,6 +50,18 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """What a backbone computes with: `module` (see `Backbone`), and where there is one the `tokenizer`.
+
+    `classifier` maps pooled features to the logits of pretraining, where the weights have one.
+    """
+
+    module: nn.Module
+    tokenizer: Tokenizer | None = None
+    classifier: nn.Module | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Backbone:
     """A pretrained network that turns one sample into features, with what it needs to be used rightly.
 
@@ -57,32 +71,47 @@ class Backbone:
     - `tokens`: images -> B x T x C, or texts (ids B x T, mask B x T) -> B x T x C.
 
     `prefix` is the number of leading tokens that are no patches (class token, registers). `width` is C.
-    `pooling` is the pooling its authors use (see `features.pooling`). `classifier` maps pooled features to the
-    logits of pretraining, where the weights have one. `revision` is a content hash of weights and architecture:
-    two backbones of one revision give the same features.
+    `pooling` is the pooling its authors use (see `features.pooling`). `parameters` is the number of weights, the
+    classifier of pretraining left out. `revision` is a content hash of weights and architecture: two backbones of one
+    revision give the same features. `build` makes the network; it is called when the first of `module`, `tokenizer`
+    and `classifier` is asked for, so that features which are in the store already need no network and no torch.
     """
 
     name: str
-    module: nn.Module
     layout: str
     width: int
     pooling: str
+    parameters: int
     preprocessing: Preprocessing
     licence: str
     revision: str
+    build: Callable[[], Network]
     prefix: int = 0
-    tokenizer: Tokenizer | None = None
-    classifier: nn.Module | None = None
+
+    @cached_property
+    def network(self) -> Network:
+        """What `build` made, once."""
+        return self.build()
+
+    @property
+    def module(self) -> nn.Module:
+        """The network up to its pooling."""
+        return self.network.module
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """Texts to token ids; None for images."""
+        return self.network.tokenizer
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """Pooled features to logits of pretraining, or None."""
+        return self.network.classifier
 
     @property
     def modality(self) -> str:
-        """Image or text, as the data set names it."""
+        """image or text."""
         return self.preprocessing.modality
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights, the classifier of pretraining left out."""
-        return sum(p.numel() for p in self.module.parameters())
 
     def describe(self) -> dict[str, Any]:
         """What `graft.json` and the report say of it."""

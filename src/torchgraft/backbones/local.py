@@ -1,4 +1,4 @@
-"""Your own weights: a transformers folder, or a folder with a backbone.toml that names architecture and file."""
+"""Your own weights: a folder of the Hugging Face hub, or one with a backbone.toml (architecture, file, mean, std)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchgraft.backbones import _weights, timm, torchvision, transformers
+from torchgraft.backbones import _hub, _weights, timm, torchvision, transformers
 from torchgraft.backbones.base import Backbone, Offer
 from torchgraft.core.errors import OptionError, UserError
 from torchgraft.core.options import build, from_toml
@@ -66,9 +66,11 @@ def load(name: str) -> Backbone:
     if (folder / _FILE).is_file():
         return _described(folder, f"local/{name}")
     if (folder / "config.json").is_file():
-        return transformers.from_folder(folder, f"local/{name}")
+        of_timm = {"architecture", "pretrained_cfg"} <= _hub.read_json(folder / "config.json").keys()
+        return (timm if of_timm else transformers).from_folder(folder, f"local/{name}")
     raise UserError(
-        f"{folder} holds neither {_FILE} (architecture, weights, size, mean, std) nor config.json (transformers)."
+        f"{folder} holds neither {_FILE} (architecture, weights, size, mean, std) "
+        "nor config.json (a folder of the Hugging Face hub)."
     )
 
 
@@ -84,7 +86,7 @@ def _described(folder: Path, name: str) -> Backbone:
     built = " ".join(f"{key}={value}" for key, value in about.options.items())
     return Backbone(
         name=name,
-        **vars(network),
+        **network.fields(),
         preprocessing=ImagePreprocessing(
             size=about.size,
             resize=about.resize or int(about.size / 0.875),

@@ -17,7 +17,7 @@ from torchgraft.core.types import ImagePreprocessing
 if TYPE_CHECKING:
     from torch import nn
 
-    from torchgraft.backbones._trunk import Network
+    from torchgraft.backbones._trunk import Cut
 
 _OWNER = "timm/"
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -51,10 +51,34 @@ def load(name: str) -> Backbone:
     steps = preprocessing(model)
     return Backbone(
         name=f"timm/{name}",
-        **vars(cut(model, steps.size)),
+        **cut(model, steps.size).fields(),
         preprocessing=steps,
         licence=config.license or "unknown",
         revision=_weights.revision(f"timm/{config.architecture}", path),
+    )
+
+
+def from_folder(folder: Path, name: str) -> Backbone:
+    """Load a folder as the hub has it for timm: `config.json` with architecture and preprocessing, and the weights.
+
+    Raises `UserError` where something is missing or does not fit together.
+    """
+    about = _hub.read_json(folder / "config.json")
+    paths = [folder / file for file in _FILES if (folder / file).is_file()]
+    if not paths:
+        raise UserError(f"{folder} holds no weights. Expected {' or '.join(_FILES)}.")
+    if not library().is_model(about["architecture"]):
+        raise UnknownName("timm", about["architecture"], library().list_models(), see="See timm.list_models().")
+    options = {"num_classes": about["num_classes"]} if "num_classes" in about else {}
+    config = about["pretrained_cfg"]
+    model = _filled(about["architecture"], paths[0], pretrained_cfg=config, **options, **about.get("model_args", {}))
+    steps = preprocessing(model)
+    return Backbone(
+        name=name,
+        **cut(model, steps.size).fields(),
+        preprocessing=steps,
+        licence=config.get("license") or "unknown",
+        revision=_weights.revision(f"timm/{about['architecture']}", folder / "config.json", paths[0]),
     )
 
 
@@ -76,7 +100,7 @@ def build(name: str, **options: Any) -> nn.Module:
     return generator(architecture, options.pop("channel_multiplier"), **options)
 
 
-def cut(model: nn.Module, size: int) -> Network:
+def cut(model: nn.Module, size: int) -> Cut:
     """Trunk, classifier, layout, width, prefix and pooling of a timm model that takes size x size images."""
     from torchgraft.backbones._trunk import split_timm
 
@@ -114,18 +138,18 @@ def library() -> ModuleType:
         ) from error
 
 
-def _filled(name: str, path: Path) -> nn.Module:
+def _filled(name: str, path: Path, **options: Any) -> nn.Module:
     """The model with the weights of a file, through the conversion that timm has for it."""
     from safetensors import SafetensorError
 
     try:
         # The hub's file is in timm's own form, even where the first release needed a loader of its own.
         overlay = {"file": str(path), "custom_load": False}
-        return library().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
-    except (SafetensorError, RuntimeError, OSError, EOFError) as error:
+        return library().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+    except (SafetensorError, RuntimeError, OSError, EOFError, TypeError, KeyError) as error:
         raise UserError(
-            f"backbone 'timm/{name}': {path} can't be loaded, it is damaged or of another model ({error}). "
-            "Delete the file; it is then fetched again."
+            f"{path} can't be loaded as timm's '{name}': it is damaged or of another model ({error}). "
+            "Get the file again (one in the hub's cache is fetched again once it is deleted)."
         ) from error
 
 

@@ -21,7 +21,7 @@ from torchgraft.core.types import ImagePreprocessing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from torchgraft.backbones._trunk import Network
+    from torchgraft.backbones._trunk import Cut
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -50,7 +50,7 @@ def load(name: str) -> Backbone:
     steps = weights.transforms()
     return Backbone(
         name=f"torchvision/{name}",
-        **vars(cut(model, steps.crop_size[0])),
+        **cut(model, steps.crop_size[0]).fields(),
         preprocessing=_preprocessing(steps),
         licence=weights.meta.get("license", "BSD-3-Clause"),
         revision=_weights.revision(f"torchvision/{name}", path),
@@ -73,11 +73,11 @@ def build(name: str, *, pretrained_form: bool = False, **options: Any) -> nn.Mod
     return models.get_model(name, weights=None, **options)
 
 
-def cut(model: nn.Module, size: int) -> Network:
+def cut(model: nn.Module, size: int) -> Cut:
     """Cut a torchvision classifier at its pooling: the last map or row of tokens before its head is the output."""
     from torch import Tensor
 
-    from torchgraft.backbones._trunk import NamedOutput, Network, freeze, without_computing
+    from torchgraft.backbones._trunk import Cut, NamedOutput, freeze, without_computing
 
     extraction = importlib.import_module("torchvision.models.feature_extraction")
     freeze(model)
@@ -89,7 +89,7 @@ def cut(model: nn.Module, size: int) -> Network:
     layout = "map" if z.ndim == 4 else "tokens"
     width = z.shape[1] if layout == "map" else z.shape[2]
     class_token = layout == "tokens" and hasattr(model, "class_token")
-    return Network(
+    return Cut(
         module=freeze(NamedOutput(extraction.create_feature_extractor(model, {node: "z"}), "z")),
         layout=layout,
         width=width,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torchgraft.backbones import _hub, _weights
-from torchgraft.backbones.base import Backbone, Offer
+from torchgraft.backbones.base import Backbone, Network, Offer
 from torchgraft.core.errors import MissingExtra, UserError, shorten
 from torchgraft.core.files import digest, file_digest
 from torchgraft.core.types import TextPreprocessing
@@ -53,10 +52,9 @@ def from_folder(folder: Path, name: str, *, licence: str | None = None) -> Backb
     Raises `UserError` where the folder lacks one of them, is damaged, or holds no text encoder.
     """
     from torchgraft.backbones._tokenizer import WordPieces
-    from torchgraft.backbones._trunk import TextTrunk, freeze
+    from torchgraft.backbones._trunk import TextTrunk, freeze, size
 
     library(f"backbone '{name}'")
-    weights = sorted(folder.glob("model*.safetensors"))
     if not _complete(folder):
         raise UserError(
             f"{folder} is no transformers folder that can be loaded. Expected config.json, the tokenizer's files "
@@ -71,19 +69,29 @@ def from_folder(folder: Path, name: str, *, licence: str | None = None) -> Backb
             "They are not of one model; put both from the same source into the folder."
         )
     limit = _max_tokens(folder, model, tokenizer)
-    trunk = TextTrunk(freeze(model))
-    identity = digest(file_digest(path) for pattern in _TOKENIZER for path in sorted(folder.glob(pattern)))
+    trunk = freeze(TextTrunk(freeze(model)))
+    network = Network(module=trunk, tokenizer=WordPieces(tokenizer, limit))
     return Backbone(
         name=name,
-        module=freeze(trunk),
         layout="tokens",
         width=model.config.hidden_size,
         pooling=_pooling(folder) or ("last" if trunk.causal else "mean"),
-        preprocessing=TextPreprocessing(tokenizer=identity, max_tokens=limit),
+        preprocessing=TextPreprocessing(tokenizer=identity(folder), max_tokens=limit),
         licence=licence or _licence(folder),
-        revision=_weights.revision(type(model).__name__, folder / "config.json", *weights),
-        tokenizer=WordPieces(tokenizer, limit),
+        revision=revision(folder, type(model).__name__),
+        parameters=size(trunk),
+        build=lambda: network,
     )
+
+
+def identity(folder: Path) -> str:
+    """Content hash of the tokenizer's files."""
+    return digest(file_digest(path) for pattern in _TOKENIZER for path in sorted(folder.glob(pattern)))
+
+
+def revision(folder: Path, architecture: str) -> str:
+    """Content hash of the weights, the configuration and the name of the class that reads them."""
+    return _weights.revision(architecture, folder / "config.json", *sorted(folder.glob("model*.safetensors")))
 
 
 def library(what: str) -> ModuleType:
@@ -146,7 +154,7 @@ def _model(folder: Path, name: str) -> nn.Module:
 
 
 def _max_tokens(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int:
-    stated = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    stated = _hub.read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     positions = getattr(model.config, "max_position_embeddings", None)
     # RoBERTa counts its positions from the padding id onwards.
     offset = (
@@ -160,7 +168,7 @@ def _max_tokens(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBa
 
 def _pooling(folder: Path) -> str | None:
     """The pooling that a sentence-transformers folder states; None where it states none."""
-    settings = _json(folder / "1_Pooling" / "config.json")
+    settings = _hub.read_json(folder / "1_Pooling" / "config.json")
     named = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
     modes = [
         mode
@@ -186,27 +194,20 @@ def _complete(folder: Path) -> bool:
     return all(any(True for pattern in patterns for _ in folder.glob(pattern)) for patterns in needed)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def _takes_text(folder: Path) -> bool:
     """Whether there are words and nothing that prepares sound or images (Whisper has both)."""
-    return "vocab_size" in _json(folder / "config.json") and not (folder / "preprocessor_config.json").is_file()
+    return (
+        "vocab_size" in _hub.read_json(folder / "config.json") and not (folder / "preprocessor_config.json").is_file()
+    )
 
 
 def _offer(name: str, folder: Path) -> Offer | None:
     """What the headers say; None where a file of weights is damaged (loading it says so)."""
-    config = _json(folder / "config.json")
-    weights = sorted(folder.glob("model*.safetensors"))
+    config = _hub.read_json(folder / "config.json")
     width = next((config[key] for key in ("hidden_size", "n_embd", "dim", "d_model") if key in config), 0)
     parameters = [_weights.count(path) for path in weights]
     if None in parameters:

@@ -211,14 +211,15 @@ def _tiny():
     """A network of one convolution, as a backbone."""
     from torch import manual_seed, nn
 
-    from torchgraft.backbones import Backbone
+    from torchgraft.backbones import Backbone, Network
     from torchgraft.core.types import ImagePreprocessing
 
     manual_seed(0)
     preprocessing = ImagePreprocessing(size=32, resize=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     return Backbone(
         name="doctor/tiny",
-        module=nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU()).eval(),
+        parameters=392,
+        build=lambda: Network(module=nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU()).eval()),
         layout="map",
         width=8,
         pooling="avg",

@@ -55,7 +55,7 @@ def text_column(table: Table, option: str | None) -> tuple[str, bool]:
 
 
 def label_column(table: Table, option: str | None, taken: Sequence[str | None]) -> tuple[str | None, bool]:
-    """The column of labels (None: there is none), and whether it was guessed. Raises `DataError` as `text_column` does."""
+    """The column of labels or None, and whether it was guessed. Raises `DataError` where it is not clear."""
     if option is not None:
         return _classes(table, named(table, option, "--label")), False
     found = by_name(table, LABEL_NAMES, "--label", taken)
@@ -84,7 +84,8 @@ def _classes(table: Table, name: str) -> str:
     if len(distinct) > _MANY and all(map(_decimal, distinct)) and any(float(value) % 1 for value in distinct):
         raise DataError(
             f"column '{shown(name)}' of {table.path.name} holds {len(distinct)} different numbers with "
-            f"decimals: a quantity, not classes. Name a column of classes with --label. Columns: {shown_all(table.columns)}."
+            "decimals: a quantity, not classes. Name a column of classes with --label. "
+            f"Columns: {shown_all(table.columns)}."
         )
     return name
 

@@ -37,7 +37,11 @@ _MODES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What one image file told: why it can't be read (else ''), content hash, size, Pillow's mode, 64-bit hash, thumbnail."""
+    """What one image file told.
+
+    `error` says why it can't be read ('': it can), `digest` is the hash of its bytes, `size` width and height,
+    `mode` Pillow's name of its channels, `hash` 64 bits and `thumb` 18 x 16 grey bytes of what it looks like.
+    """
 
     error: str = ""
     digest: str = ""

@@ -57,7 +57,9 @@ def read(
     *,
     guess: bool,
 ) -> Listed:
-    """Match rows with images; `guess`: a label column may be told by its values. Rows without image, images without row and second rows are reported and left out.
+    """Match rows with images; `guess`: a label column may be told by its values.
+
+    Rows without image, images without row and second rows of an image are reported and left out.
 
     Raises `DataError` where no column holds file names or no row's image exists.
     """

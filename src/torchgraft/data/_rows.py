@@ -273,8 +273,8 @@ def _not_utf8(path: Path) -> str:
             except UnicodeDecodeError as error:
                 around = line[max(error.start - 20, 0) : error.start + 20].decode("latin-1").strip()
                 return (
-                    f"{_name(path)} is not UTF-8: byte 0x{line[error.start]:02x} at line {number}, byte {error.start + 1} "
-                    f"of the line ({shown(around)!r} if it is Western European). Convert it: "
+                    f"{_name(path)} is not UTF-8: byte 0x{line[error.start]:02x} at line {number}, "
+                    f"byte {error.start + 1} of the line ({shown(around)!r} if it is Western European). Convert it: "
                     "iconv -f WINDOWS-1252 -t UTF-8 IN > OUT, or save it as UTF-8 in your editor."
                 )
     return f"{_name(path)} is not UTF-8."

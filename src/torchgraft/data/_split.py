@@ -83,7 +83,7 @@ def folds(
 
 
 def _pairs(y: np.ndarray, units: np.ndarray, parts: np.ndarray, k: int) -> tuple[Fold, ...]:
-    """Folds from the part (-1: always fitted) of each row; a group whose class would go unfitted moves to the fit rows."""
+    """Folds from the part (-1: always fitted) of each row; a group whose class would go unfitted is fitted."""
     pairs = []
     for part in range(k):
         held = parts == part

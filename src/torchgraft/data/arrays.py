@@ -126,7 +126,8 @@ def _group_names(path: Path, groups: np.ndarray | None, count: int) -> list[str]
         return None
     if groups.size != count:
         raise DataError(
-            f"{shown(str(path), 200)}: the group array is {_shape(groups)}, expected a name for each of N = {count} rows."
+            f"{shown(str(path), 200)}: the group array is {_shape(groups)}. "
+            f"Expected a name for each of N = {count} rows."
         )
     return [str(name) for name in groups.ravel().tolist()]
 
@@ -208,8 +209,8 @@ def _refuse_header(path: Path, key: str, stream: Any, size: int) -> None:
     shape, _, dtype = _HEADERS[version](stream)
     if dtype.hasobject:
         raise DataError(
-            f"{shown(str(path), 200)}: array '{shown(key)}' holds Python objects: reading it means unpickling, which runs "
-            "whatever code is in it. Save it with a plain type: X.astype('float32'), y.astype(str)."
+            f"{shown(str(path), 200)}: array '{shown(key)}' holds Python objects: reading it means unpickling, "
+            "which runs whatever code is in it. Save it with a plain type: X.astype('float32'), y.astype(str)."
         )
     _refuse_large(path, key, shape, dtype.itemsize)
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > size:

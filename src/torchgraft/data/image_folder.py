@@ -158,7 +158,7 @@ def _refuse_pairs(path: Path, images: Sequence[PurePosixPath], layout: Layout) -
 
 
 def _domains(images: Sequence[PurePosixPath], layout: Layout) -> list[Finding]:
-    """Warn where all class folders hold the same subfolders: these may be the classes then, and the folders data sets."""
+    """Warn where all class folders hold the same subfolders: these may be the classes, and the folders data sets."""
     below: dict[str, set[str]] = {}
     for image in images:
         parts = image.relative_to(layout.base).parts[1 if layout.splits else 0 :]

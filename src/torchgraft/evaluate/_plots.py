@@ -158,7 +158,7 @@ def _cells(
         if not n and not numbers:
             continue
         x, y, part = left + c * cell, top + r * cell, n / total
-        strength = 0.12 + 0.88 * part if n else 0
+        strength = 0.18 + 0.82 * part if n else 0
         box = f'x="{x:.1f}" y="{y:.1f}" width="{cell - 1}" height="{cell - 1}" rx="2" fill-opacity="{strength:.2f}"'
         label = f"{text(classes[r])} called {text(classes[c])}: {n}"
         parts.append(f'<rect class="{"hit" if r == c else "miss"}" {box}><title>{label}</title></rect>')

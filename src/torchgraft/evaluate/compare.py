@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from torchgraft.core.errors import DataError, OptionError
 from torchgraft.evaluate._resample import DRAWS, interval, signed_sums, sums
@@ -40,13 +40,13 @@ def paired(
     saved = brier_losses(y, a) - brier_losses(y, b)
     drawn = sums(np.stack([gain, saved], axis=1), draws=draws, seed=seed) / len(y)
     fixed, broken = (np.bincount(y[gain == sign], minlength=a.shape[1]) for sign in (1, -1))
-    total = int(fixed.sum() + broken.sum())
+    changes = int(fixed.sum()), int(broken.sum())
     return {
         "accuracy": interval(gain.mean(), drawn[:, 0]).to_dict(),
         "brier": interval(saved.mean(), drawn[:, 1]).to_dict(),
-        "fixed": int(fixed.sum()),
-        "broken": int(broken.sum()),
-        "p": float(binomtest(int(fixed.sum()), total).pvalue) if total else 1.0,
+        "fixed": changes[0],
+        "broken": changes[1],
+        "p": min(1.0, 2 * float(bdtr(min(changes), sum(changes), 0.5))),
         "gained": _changed(fixed, broken, classes),
         "lost": _changed(broken, fixed, classes, swap=True),
     }

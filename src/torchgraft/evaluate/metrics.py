@@ -164,7 +164,8 @@ def _share(value: float, drawn: np.ndarray, room: float) -> Estimate:
     """
     spread = float(drawn.var())
     size = value * (1 - value) / spread if spread > 1e-12 and 0 < value < 1 else room
-    return wilson(value * size, size)
+    found = wilson(value * size, size)
+    return Estimate(value, min(found.low, value), max(found.high, value))
 
 
 def _even_size(support: np.ndarray) -> float:

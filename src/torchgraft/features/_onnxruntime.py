@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import torch
 from torch import nn
 
 from torchgraft.core.files import replacing
+from torchgraft.features._torch import quiet
 
 Inputs = tuple[np.ndarray, ...]
 
@@ -51,7 +49,7 @@ def _export(network: nn.Module, example: Inputs, path: Path) -> None:
     tensors = tuple(torch.from_numpy(x) for x in example)
     names = ["x"] if len(tensors) == 1 else ["ids", "mask"]
     axes = {0: "B"} if len(tensors) == 1 else {0: "B", 1: "T"}
-    with _quiet():
+    with quiet():
         try:
             torch.onnx.export(
                 network,
@@ -68,17 +66,3 @@ def _export(network: nn.Module, example: Inputs, path: Path) -> None:
             torch.onnx.export(
                 network, tensors, str(path), dynamo=True, input_names=names, dynamic_shapes=(shapes,) * len(tensors)
             )
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Exporters talk to people who write exporters."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from torchgraft.core.files import replacing
-from torchgraft.features._torch import trace
+from torchgraft.features._torch import quiet, trace
 
 Inputs = tuple[np.ndarray, ...]
 
@@ -49,7 +49,9 @@ def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> Op
     import openvino
 
     shapes = [_dynamic(x) for x in example]
-    model = openvino.convert_model(trace(network, example), example_input=example, input=shapes)
+    traced = trace(network, example)
+    with quiet():
+        model = openvino.convert_model(traced, example_input=example, input=shapes)
     with replacing(path.parent) as new:
         new.mkdir()
         openvino.save_model(model, new / path.name, compress_to_fp16=False)

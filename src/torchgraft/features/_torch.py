@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +58,24 @@ def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> To
 
 def trace(network: nn.Module, example: Inputs, device: torch.device | str = "cpu") -> torch.jit.ScriptModule:
     """The network as a TorchScript trace."""
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # constants of the trace: every engine's features are compared with eager ones
+    with torch.inference_mode(), quiet():
         return torch.jit.trace(network, tuple(torch.from_numpy(x).to(device) for x in example), check_trace=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings while a network is traced or exported: they speak to those who write exporters.
+
+    Nothing rests on them, since every engine's features are compared with those of eager torch.
+    """
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "transformers")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

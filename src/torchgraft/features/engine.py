@@ -7,6 +7,8 @@ Small jobs stay with torch, where nothing has to be prepared; the longer the job
 | under 8 | torch, eager |
 | under 20 | torch, traced and frozen (images) |
 | more | the fastest of torch, ONNX Runtime, OpenVINO as far as installed; exported once, kept with the choice on disk |
+
+Where a measurement is on disk, its winner runs every job over 3 seconds.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ AGREEMENT = 0.999
 Inputs = tuple[np.ndarray, ...]
 _EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}
 _FEW = 16
-_EAGER_SECONDS, _TORCH_SECONDS = 8.0, 20.0
+_KNOWN_SECONDS, _EAGER_SECONDS, _TORCH_SECONDS = 3.0, 8.0, 20.0
 _REPEATS = 3
 
 
@@ -87,11 +89,13 @@ def choose(
     if samples <= _FEW:
         return job.eager
     seconds = samples * _seconds_per_sample(job.eager, batches)
+    measured = engine == "auto" and job.eager.device.type == "cpu" and others()
+    known = job.known() if measured and seconds > _KNOWN_SECONDS else None
+    if known is not None:
+        return known
     if seconds < _EAGER_SECONDS:
         return job.eager
-    if engine == "torch" or seconds < _TORCH_SECONDS or job.eager.device.type != "cpu" or not others():
-        return job.torch()
-    return job.fastest(progress)
+    return job.measure(progress) if measured and seconds > _TORCH_SECONDS else job.torch()
 
 
 def others() -> tuple[str, ...]:
@@ -121,17 +125,14 @@ class _Job:
         """The fastest form of torch whose features agree."""
         return self._build("torch")[0] or self.eager
 
-    def fastest(self, progress: Progress) -> Engine:
-        """The engine chosen before on this machine with these versions, else the fastest of a measurement now."""
-        known = _remembered(self.folder)
-        if known is not None:
-            built = self._build(known.engine)[0]
-            if built is not None:
-                return built
-        progress.say(f"measuring which engine runs {self.backbone.name} fastest here (once)")
-        return self._measure(progress)
+    def known(self) -> Engine | None:
+        """The engine that a measurement on this machine with these versions found before, where it still works."""
+        choice = _remembered(self.folder)
+        return self._build(choice.engine)[0] if choice is not None else None
 
-    def _measure(self, progress: Progress) -> Engine:
+    def measure(self, progress: Progress) -> Engine:
+        """Build every engine that is installed and works, time each on real batches, remember the fastest."""
+        progress.say(f"measuring which engine runs {self.backbone.name} fastest here (once)")
         engines: dict[str, Engine] = {}
         skipped: dict[str, str] = {}
         for name in ("torch", *others()):

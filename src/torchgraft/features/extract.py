@@ -19,7 +19,7 @@ from torchgraft.core.errors import DataError, OptionError, UnknownName
 from torchgraft.core.files import digest
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory
-from torchgraft.data.base import Finding, Samples
+from torchgraft.data import Finding, Samples
 from torchgraft.features._batches import CUT, source, typical
 from torchgraft.features._result import Rows
 from torchgraft.features.engine import ENGINES, Engine, choose

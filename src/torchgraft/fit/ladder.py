@@ -10,6 +10,7 @@ import numpy as np
 
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT, Progress
+from torchgraft.core.types import Result
 from torchgraft.evaluate import fit_temperature, softmax, summary
 from torchgraft.fit.plan import Rung
 from torchgraft.tune.base import Candidate, Problem
@@ -27,7 +28,7 @@ class Entry:
     transfer: bool
     temperature: float
     probabilities: np.ndarray
-    metrics: dict[str, dict[str, float]]
+    metrics: Result
     seconds: float
 
     @property

@@ -153,7 +153,7 @@ def _row(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
         "rung": i,
         "method": entry.rung.method,
         "backbone": entry.backbone,
-        "metrics": dict(entry.metrics),
+        "metrics": {name: estimate.to_dict() for name, estimate in entry.metrics.items()},
         "seconds": entry.seconds,
         "chosen": chosen,
         "transfer": entry.transfer,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torchgraft.core.types import Estimate
 from torchgraft.evaluate import beaten_by, paired
 from torchgraft.fit.ladder import Entry
 
@@ -55,5 +56,5 @@ def _sentence(entries: Sequence[Entry], index: int, comparisons: Sequence[dict[s
     return f"Shipped: {what}, the simplest rung that no other beats beyond noise. {how_good}; {rest}.{transfer}"
 
 
-def _percent(share: dict[str, float]) -> str:
-    return f"{100 * share['value']:.1f} % [{100 * share['low']:.1f}, {100 * share['high']:.1f}]"
+def _percent(share: Estimate) -> str:
+    return f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
