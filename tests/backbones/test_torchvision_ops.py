@@ -74,15 +74,15 @@ def test_without_torchvision_text_works_and_images_say_what_is_missing() -> None
         + """
 from torchgraft import backbones
 from torchgraft.core.errors import UserError
-print(backbones.load("packaged/minilm_l6").width, backbones.at_hand("image"))
+print(backbones.load("packaged/minilm_l6").module.training, backbones.at_hand("image"))
 for name in ("packaged/efficientnet_lite0", "timm/resnet18", "torchvision/resnet18"):
     try:
-        backbones.load(name)
+        backbones.load(name).module
     except UserError as error:
         print(error)
 """
     )
     lines = run(code).splitlines()
-    assert lines[0] == "384 []"
+    assert lines[0] == "False []"
     assert len(lines) == 4
     assert all("No module named 'torchvision'" in line and "pip install" in line for line in lines[1:])

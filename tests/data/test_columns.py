@@ -60,7 +60,9 @@ def test_a_single_column_is_the_text() -> None:
 
 def test_a_named_column_must_be_there_and_plain() -> None:
     assert named(table(text=WORDS), "text", "--text") == "text"
-    with pytest.raises(OptionError, match=r"--text 'txet': t.csv has no such column. Did you mean 'text'\? Columns: text"):
+    with pytest.raises(
+        OptionError, match=r"--text 'txet': t.csv has no such column. Did you mean 'text'\? Columns: text"
+    ):
         named(table(text=WORDS), "txet", "--text")
     with pytest.raises(DataError, match="holds lists, objects or bytes"):
         named(table(text=WORDS), "tags", "--label")

@@ -72,7 +72,9 @@ def test_an_endless_field_is_reported(write) -> None:
     assert "field larger than field limit" in table.findings[0].message
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("text,label\n", "no rows beside its header"), ("\n\n", "no rows")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "is empty"), ("text,label\n", "no rows beside its header"), ("\n\n", "no rows")]
+)
 def test_nothing_in_it(write, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_table(write("t.csv", text))
@@ -80,7 +82,9 @@ def test_nothing_in_it(write, text: str, message: str) -> None:
 
 def test_not_utf8_names_line_and_byte(write) -> None:
     content = "text,label\nplain,x\ncafé crème,y\n".encode("latin-1")
-    with pytest.raises(DataError, match=r"byte 0xe9 at line 3, byte 4 of the line \('café crème,y'.*iconv -f WINDOWS-1252"):
+    with pytest.raises(
+        DataError, match=r"byte 0xe9 at line 3, byte 4 of the line \('café crème,y'.*iconv -f WINDOWS-1252"
+    ):
         read_table(write("t.csv", content))
     with pytest.raises(DataError, match=r"not UTF-8: byte 0xff at line 2"):
         read_table(write("t.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n'))
@@ -126,7 +130,9 @@ def test_jsonl(write) -> None:
 
 def test_jsonl_bad_lines_are_reported(write) -> None:
     deep = "[" * 100_000
-    table = read_table(write("t.jsonl", '{"text": "a"}\n{"text": \n[1]\n{"text": "b"}\n{"text": "c"}\n{"text": "d"}\n' + deep))
+    table = read_table(
+        write("t.jsonl", '{"text": "a"}\n{"text": \n[1]\n{"text": "b"}\n{"text": "c"}\n{"text": "d"}\n' + deep)
+    )
     assert table.columns["text"] == ["a", "b", "c", "d"]
     assert table.findings[0].count == 3
     assert [example.split(":")[1] for example in table.findings[0].examples] == ["2", "3", "7"]
@@ -139,7 +145,13 @@ def test_json_that_is_no_jsonl(write) -> None:
 
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    columns = {"text": ["a", None], "label": [1.0, float("nan")], "flag": [True, False], "image": [b"x", b"y"], "tags": [[1], [2]]}
+    columns = {
+        "text": ["a", None],
+        "label": [1.0, float("nan")],
+        "flag": [True, False],
+        "image": [b"x", b"y"],
+        "tags": [[1], [2]],
+    }
     parquet.write_table(pa.table(columns), path)
     table = read_table(path)
     assert table.columns == {"text": ["a", None], "label": ["1.0", None], "flag": ["true", "false"]}

@@ -129,7 +129,7 @@ def as_samples() -> Callable[..., Samples]:
             y=np.full(n, -1, dtype=np.int64),
             classes=(),
             split=np.full(n, "", dtype="<U5"),
-            root=Path("."),
+            root=Path(),
         )
 
     return make

@@ -34,10 +34,11 @@ def test_keys_are_of_the_content(photos, photo_backbone, tmp_path) -> None:
     paths = photos(2)
     copy = tmp_path / "copy.jpg"
     copy.write_bytes(paths[0].read_bytes())
-    images = source([*paths, copy, tmp_path / "absent.jpg"], photo_backbone)
+    images = source([*paths, copy, tmp_path / "absent.jpg", tmp_path, "a\0b"], photo_backbone)
     assert images.key(0) == images.key(2) != images.key(1)
-    with pytest.raises(DataError, match="does not exist"):
-        images.key(3)
+    for position, reason in ((3, "does not exist"), (4, "a folder"), (5, "can't be opened")):
+        with pytest.raises(DataError, match=reason):
+            images.key(position)
 
 
 def test_texts_of_like_length_go_together(text_backbone, monkeypatch) -> None:

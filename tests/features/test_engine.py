@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchgraft.backbones import Network
 from torchgraft.core.errors import MissingExtra, UnknownName, UserError
 from torchgraft.core.progress import Progress
 from torchgraft.features import _torch
@@ -107,8 +108,8 @@ def test_small_jobs_stay_eager(photo_backbone, photos_in, own_cache, monkeypatch
     for samples in (1, 1000):
         engine = choose(photo_backbone, "avg", photos_in, samples=samples)
         assert engine.name == "torch"
-        assert not isinstance(engine._module, torch.jit.ScriptModule)
-    assert isinstance(choose(photo_backbone, "avg", photos_in, samples=10**5)._module, torch.jit.ScriptModule)
+        assert not isinstance(engine.module, torch.jit.ScriptModule)
+    assert isinstance(choose(photo_backbone, "avg", photos_in, samples=10**5).module, torch.jit.ScriptModule)
     assert not (own_cache / "engines").exists()
 
 
@@ -176,7 +177,7 @@ def test_what_can_not_be_traced_runs_eagerly(photo_backbone, photos_in) -> None:
                 raise RuntimeError("no")
             return x[:, :, ::8, ::8]
 
-    backbone = replace(photo_backbone, module=Stubborn(), width=3, revision="stubborn")
+    backbone = replace(photo_backbone, build=lambda: Network(module=Stubborn()), width=3, revision="stubborn")
     assert choose(backbone, "avg", photos_in, samples=10**9, engine="torch")(*photos_in[1]).shape == (4, 3)
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from torchgraft.core.errors import OptionError
-from torchgraft.features.pooling import MapPool, TokenPool, choices, pool, resolve, width
+from torchgraft.features._pool_modules import MapPool, TokenPool
+from torchgraft.features.pooling import choices, pool, resolve, width
 
 MAP = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]], [[-1.0, 0.0], [0.0, 2.0]]]])  # 1 x 2 x 2 x 2
 TOKENS = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[1.0, 1.0], [2.0, 2.0], [9.0, 9.0]]])  # 2 x 3 x 2
@@ -63,9 +64,9 @@ def test_width_is_what_comes_out(photo_backbone, text_backbone) -> None:
 def test_names_are_resolved(photo_backbone, text_backbone) -> None:
     assert resolve(photo_backbone) == "avg"
     assert resolve(text_backbone, "avg") == "mean"
-    with pytest.raises(OptionError, match="no pooling 'avgmx'. Did you mean 'avgmax'"):
+    with pytest.raises(OptionError, match=r"no pooling 'avgmx'. Did you mean 'avgmax'"):
         pool(photo_backbone, "avgmx")
-    with pytest.raises(OptionError, match="'cls' doesn't fit test/photo, which gives a map. For test/photo: avg, max"):
+    with pytest.raises(OptionError, match=r"'cls' doesn't fit test/photo, which gives a map. For test/photo: avg, max"):
         pool(photo_backbone, "cls")
 
 

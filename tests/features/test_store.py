@@ -183,7 +183,9 @@ def test_lies_in_the_cache() -> None:
 
 def test_two_processes_at_once(tmp_path: Path) -> None:
     script = (
-        "import sys, numpy as np; from torchgraft.features.store import Store; from torchgraft.core.files import digest\n"
+        "import sys, numpy as np\n"
+        "from torchgraft.core.files import digest\n"
+        "from torchgraft.features.store import Store\n"
         "shelf = Store(sys.argv[1]).shelf('key', 3)\n"
         "for n in range(30):\n"
         "    shelf.add(np.array([digest([str(n)]).encode()], 'S32'), np.full((1, 3), n, np.float32),"

@@ -13,6 +13,7 @@ from torchgraft.data.base import Finding, Samples
 
 _BITS = 64
 _BANDS = 4
+_ENOUGH = 1_000_000  # pairs after which no more are looked for: frames of a fixed camera are all alike
 _CROWD = 2048
 """Distinct hashes that share a band; larger crowds share it because it is empty (black borders), not as copies."""
 
@@ -30,27 +31,36 @@ def near(hashes: np.ndarray, limit: int = 3) -> np.ndarray:
 
     The hash is cut into four bands of 16 bits. Two hashes that differ in three bits agree in one band at least, so
     only hashes that share a band are compared, not all N^2 / 2 pairs. Positions with the very same hash are paired
-    with the first of them only.
+    with the first of them only. The search ends early where a million pairs are found.
     """
     values, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     inverse = inverse.ravel()
     again = np.flatnonzero(first[inverse] != np.arange(len(hashes)))
     found = [np.stack([first[inverse[again]], again], axis=1)]
-    for band in range(_BANDS):
-        keys = (values >> np.uint64(band * _BITS // _BANDS)) & np.uint64(0xFFFF)
-        for crowd in _crowds(keys):
-            i, j = np.triu_indices(len(crowd), 1)
-            close = _ones(values[crowd[i]] ^ values[crowd[j]]) <= limit
-            found.append(np.stack([first[crowd[i[close]]], first[crowd[j[close]]]], axis=1))
+    total = len(again)
+    for crowd in _crowds(values):
+        i, j = np.triu_indices(len(crowd), 1)
+        close = _ones(values[crowd[i]] ^ values[crowd[j]]) <= limit
+        found.append(np.stack([first[crowd[i[close]]], first[crowd[j[close]]]], axis=1))
+        total += int(close.sum())
+        if total > _ENOUGH:
+            break
+    return _distinct(found)
+
+
+def _distinct(found: list[np.ndarray]) -> np.ndarray:
     pairs = np.concatenate(found)
     return np.unique(np.sort(pairs, axis=1), axis=0) if len(pairs) else pairs.reshape(0, 2)
 
 
-def _crowds(keys: np.ndarray) -> Iterator[np.ndarray]:
-    order = np.argsort(keys, kind="stable")
-    for crowd in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
-        if 1 < len(crowd) <= _CROWD:
-            yield crowd
+def _crowds(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions of the hashes that share a band, band by band."""
+    for band in range(_BANDS):
+        keys = (values >> np.uint64(band * _BITS // _BANDS)) & np.uint64(0xFFFF)
+        order = np.argsort(keys, kind="stable")
+        for crowd in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+            if 1 < len(crowd) <= _CROWD:
+                yield crowd
 
 
 def _ones(x: np.ndarray) -> np.ndarray:

@@ -132,8 +132,10 @@ def alike_pairs(looks: Sequence[Look]) -> np.ndarray:
         np.frombuffer(b"".join(look.thumb for look in looks), dtype=np.uint8).reshape(len(looks), -1).astype(np.int16)
     )
     digests = np.array([look.digest for look in looks])
-    close = [np.abs(thumbs[i] - thumbs[j]).mean() <= _ALIKE and digests[i] != digests[j] for i, j in pairs]
-    return pairs[np.array(close, dtype=bool)]
+    pairs = pairs[digests[pairs[:, 0]] != digests[pairs[:, 1]]]
+    pieces = [pairs[start : start + 4096] for start in range(0, len(pairs), 4096)]  # memory stays flat
+    close = [np.abs(thumbs[piece[:, 0]] - thumbs[piece[:, 1]]).mean(axis=1) <= _ALIKE for piece in pieces]
+    return pairs[np.concatenate(close)] if close else pairs
 
 
 def surprises(samples: Samples, looks: Sequence[Look]) -> list[Finding]:

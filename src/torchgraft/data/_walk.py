@@ -60,18 +60,21 @@ def _sorted_in(tree: Tree, folder: PurePosixPath, entry: os.DirEntry) -> bool:
     """Put a file into its list; True for a folder to enter. A link to nothing counts as a file that can't be opened."""
     if hidden(entry.name):
         return False
-    if entry.is_dir():
-        return True
     path = folder / entry.name
-    if entry.is_file():
-        (tree.images if is_image(entry.name) else tree.others).append(path)
-    elif is_image(entry.name) and entry.is_symlink():
+    try:
+        if entry.is_dir():
+            return True
+        whole = entry.is_file()
+    except OSError:  # a link to itself
         tree.closed.append(path)
-    else:
-        tree.others.append(path)
+        return False
+    broken = not whole and entry.is_symlink() and is_image(entry.name)
+    images = whole and is_image(entry.name)
+    (tree.closed if broken else tree.images if images else tree.others).append(path)
     return False
 
 
 def _identity(path: Path) -> tuple[int, int]:
+    """Device and file number: the same for every name of a folder."""
     status = path.stat()
     return status.st_dev, status.st_ino

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from torchgraft.backbones import Backbone, Tokenizer
+from torchgraft.backbones import Backbone
 from torchgraft.core.errors import DataError
 from torchgraft.core.files import digest
 from torchgraft.core.types import ImagePreprocessing
-from torchgraft.features.decode import decode, read
+from torchgraft.features.decode import decode
 
 IMAGES = 16
 """Images in a batch: on a processor small batches stay in its caches."""
@@ -46,7 +45,7 @@ class Images:
 
     def key(self, position: int) -> bytes:
         """Digest of the file's bytes. Raises `DataError` where it can't be read."""
-        return digest([read(Path(self._paths[position]))]).encode()
+        return digest([_read(Path(self._paths[position]))]).encode()
 
     def plan(self, at: np.ndarray) -> Iterator[np.ndarray]:
         """Positions, batch by batch."""
@@ -59,12 +58,12 @@ class Images:
         keys, done, failed = [], [], {}
         for position in at.tolist():
             try:
-                data = read(Path(self._paths[position]))
+                data = _read(Path(self._paths[position]))
                 image = decode(data, self._preprocessing)
             except DataError as error:
                 failed[position] = str(error)
                 continue
-            torch.from_numpy(x[len(done)]).permute(2, 0, 1).copy_(image)
+            x[len(done)] = image.permute(1, 2, 0).numpy()
             keys.append(digest([data]).encode())
             done.append(position)
         n = len(done)
@@ -74,10 +73,9 @@ class Images:
 class Texts:
     """Batches of texts of like length, so that hardly any padding is computed."""
 
-    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> None:
+    def __init__(self, texts: Sequence[str], backbone: Backbone) -> None:
         self._texts = texts
-        self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
+        self._backbone = backbone  # its tokenizer is loaded when the first text has to be computed
 
     def key(self, position: int) -> bytes:
         """Digest of the text. Raises `DataError` where it is none."""
@@ -90,7 +88,7 @@ class Texts:
         """(position, token ids) of the texts of each batch, the longest of a chunk first."""
         for start in range(0, len(at), CHUNK):
             some = at[start : start + CHUNK].tolist()
-            rows = self._tokenizer([_unicode(self._texts[position]) for position in some])
+            rows = self._backbone.tokenizer([_unicode(self._texts[position]) for position in some])
             pairs = sorted(zip(some, rows, strict=True), key=lambda pair: (-len(pair[1]), pair[0]))
             yield from _bounded(pairs)
 
@@ -98,19 +96,19 @@ class Texts:
         """Fill up to the longest of the batch, on the right."""
         at = np.array([position for position, _ in pairs], dtype=np.int64)
         lengths = np.array([len(row) for _, row in pairs])
-        ids = np.full((len(pairs), max(lengths.max(), 1)), self._tokenizer.padding, dtype=np.int64)
+        ids = np.full((len(pairs), max(lengths.max(), 1)), self._backbone.tokenizer.padding, dtype=np.int64)
         for i, (_, row) in enumerate(pairs):
             ids[i, : len(row)] = row
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
         keys = np.array([self.key(position) for position in at.tolist()], "S32")
-        flags = np.where(lengths >= self._max_tokens, CUT, 0).astype(np.uint8)
+        flags = np.where(lengths >= self._backbone.preprocessing.max_tokens, CUT, 0).astype(np.uint8)
         return Batch(at, keys, (ids, mask), flags, {})
 
 
 def source(x: Sequence, backbone: Backbone) -> Images | Texts:
     """What makes batches of `x` for this backbone."""
     if backbone.modality == "text":
-        return Texts(x, backbone.tokenizer, backbone.preprocessing.max_tokens)
+        return Texts(x, backbone)
     return Images(x, backbone.preprocessing)
 
 
@@ -139,3 +137,14 @@ def _bounded(pairs: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, lis
 def _unicode(text: str) -> str:
     """Half of a surrogate pair is no Unicode text; tokenizers refuse it."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("the file does not exist") from None
+    except IsADirectoryError:
+        raise DataError("a folder, not a file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise DataError(f"can't be opened: {getattr(error, 'strerror', None) or error}") from None

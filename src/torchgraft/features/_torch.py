@@ -26,12 +26,12 @@ class TorchEngine:
 
     def __init__(self, module: nn.Module) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = module.to(self.device)
+        self.module = module.to(self.device)
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """B x D float32 features of one batch."""
         with torch.inference_mode():
-            return self._module(*(torch.from_numpy(x).to(self.device) for x in inputs)).cpu().numpy()
+            return self.module(*(torch.from_numpy(x).to(self.device) for x in inputs)).cpu().numpy()
 
 
 def eager(network: nn.Module) -> TorchEngine:
@@ -51,7 +51,8 @@ def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> To
     if not isinstance(network, ImageNetwork):
         return plain
     try:
-        return TorchEngine(torch.jit.freeze(trace(plain._module, example, plain.device)))
+        with quiet():
+            return TorchEngine(torch.jit.freeze(trace(plain.module, example, plain.device)))
     except RuntimeError:  # TracingCheckError and the errors of unsupported operations are of this kind
         return plain
 

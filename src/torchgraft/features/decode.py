@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import io
 import struct
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image
-from torch import Tensor
-from torch.nn import functional
 
 from torchgraft.core.errors import DataError
 from torchgraft.core.types import ImagePreprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:  # a fast path: every JPEG also decodes without it
     import simplejpeg
@@ -43,18 +43,6 @@ def decode(data: bytes, preprocessing: ImagePreprocessing) -> Tensor:
     return fit(pixels(data), preprocessing)
 
 
-def read(path: Path) -> bytes:
-    """The bytes of a file. Raises `DataError` with a short reason where it can't be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("the file does not exist") from None
-    except IsADirectoryError:
-        raise DataError("a folder, not a file") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise DataError(f"can't be opened: {getattr(error, 'strerror', None) or error}") from None
-
-
 def pixels(data: bytes) -> np.ndarray:
     """Bytes of an image file -> H x W x 3 uint8, upright (EXIF). The first frame of animations; raises like `decode`.
 
@@ -72,6 +60,8 @@ def pixels(data: bytes) -> np.ndarray:
 def fit(image: np.ndarray, preprocessing: ImagePreprocessing) -> Tensor:
     """H x W x 3 uint8 -> 3 x size x size uint8: short side to `resize` (antialiased), then the centre cut out."""
     size, resize = preprocessing.size, max(preprocessing.resize, preprocessing.size)
+    import torch  # here, since reading pixels (for galleries, for data checks) needs none
+
     image = _without_ends(image)
     height, width = image.shape[:2]
     short = min(height, width)
@@ -93,8 +83,10 @@ def _without_ends(image: np.ndarray) -> np.ndarray:
 
 
 def _resized(x: Tensor, new: tuple[int, int], interpolation: str) -> Tensor:
+    import torch
+
     with torch.inference_mode():
-        return functional.interpolate(x[None], size=new, mode=interpolation, antialias=True, align_corners=False)[0]
+        return torch.nn.functional.interpolate(x[None], new, mode=interpolation, antialias=True, align_corners=False)[0]
 
 
 def _jpeg(data: bytes) -> np.ndarray | None:

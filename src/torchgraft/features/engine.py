@@ -30,8 +30,6 @@ from torchgraft.core.errors import MissingExtra, StorageError, UnknownName, User
 from torchgraft.core.files import cache_root, digest, write_json
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import versions
-from torchgraft.features import _torch
-from torchgraft.features._network import compose
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 AGREEMENT = 0.999
@@ -107,10 +105,12 @@ class _Job:
     """One backbone and pooling, ready to be built for each engine."""
 
     def __init__(self, backbone: Backbone, pooling: str, batches: Sequence[Inputs], threads: int) -> None:
+        from torchgraft.features import _network, _torch  # torch is loaded when the first engine is made
+
         self.backbone = backbone
         self.batches = batches
         self.threads = threads
-        self.network = compose(backbone, pooling)
+        self.network = _network.compose(backbone, pooling)
         self.eager = _torch.eager(self.network)
         self.folder = cache_root() / "engines" / _key(backbone, pooling)
 

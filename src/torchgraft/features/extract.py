@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from torchgraft.backbones import Backbone
 from torchgraft.core.errors import DataError, OptionError, UnknownName
@@ -78,9 +77,8 @@ def extract(
     store = store or Store()
     keep_memory()
     work = _Work(samples, backbone, pooling, store, threads or _cores())
-    with _one_thread_each():
-        work.look_up()
-        used = work.compute(engine, progress) if len(work.missing) else "store"
+    work.look_up()
+    used = work.compute(engine, progress) if len(work.missing) else "store"
     z, kept = work.rows.finish()
     return Features(
         z=z,
@@ -134,24 +132,29 @@ class _Work:
 
     def compute(self, engine: str, progress: Progress) -> str:
         """Features of what is missing; returns the engine's name. Finished batches are kept whatever ends it."""
-        batches = typical(self.source, self.missing)
-        runner = None
-        if batches:
-            runner = choose(
-                self.backbone,
-                self.pooling,
-                batches,
-                samples=len(self.missing),
-                engine=engine,
-                threads=self.threads,
-                progress=progress,
-            )
-        try:
-            self._run(runner, progress)
-        finally:
-            self.shelf.flush()
+        with _one_thread_each():
+            runner = self._engine(engine, progress)
+            try:
+                self._run(runner, progress)
+            finally:
+                self.shelf.flush()
         self.shelf.tidy()
         return runner.name if runner else "store"
+
+    def _engine(self, engine: str, progress: Progress) -> Engine | None:
+        """None where nothing that is missing can be read."""
+        batches = typical(self.source, self.missing)
+        if not batches:
+            return None
+        return choose(
+            self.backbone,
+            self.pooling,
+            batches,
+            samples=len(self.missing),
+            engine=engine,
+            threads=self.threads,
+            progress=progress,
+        )
 
     def _run(self, engine: Engine | None, progress: Progress) -> None:
         def step(item: Any) -> tuple[Any, np.ndarray]:
@@ -262,6 +265,8 @@ def _in_order(step: Callable[[T], U], items: Iterable[T], threads: int) -> Itera
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Every thread decodes and runs its own batch: within a batch torch uses one thread."""
+    import torch  # here, since what is in the store already needs none
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

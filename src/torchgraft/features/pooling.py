@@ -1,72 +1,27 @@
-"""Pooling: unpooled features of a backbone (a map, or tokens) to one vector per sample."""
+"""Pooling: unpooled features of a backbone (a map, or tokens) to one vector per sample.
+
+| backbone gives | pooling |
+|---|---|
+| a map | avg, max, avgmax (both), gem (generalised mean, p = 3) |
+| tokens of a text | mean (under the mask), cls (the first), clsmean (both), last (of a causal model) |
+| tokens of an image | mean (of the patches); with a class token cls, clsmean |
+
+Loads no torch until a pooling is built: features that are in the store already need none.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from torchgraft.backbones import Backbone
 from torchgraft.core.errors import OptionError, did_you_mean
 
+if TYPE_CHECKING:
+    from torch import nn
+
 _MAP = ("avg", "max", "avgmax", "gem")
 _TOKENS = ("mean", "cls", "clsmean", "last")
 _TWICE = ("avgmax", "clsmean")
-
-
-class MapPool(nn.Module):
-    """B x C x h x w -> B x C (avgmax: B x 2C), over the h w places of each channel.
-
-    - `avg`: mean; `max`: largest value; `avgmax`: both, concatenated;
-    - `gem`: (mean of x^p)^(1/p) with x clamped to at least 1e-6. p = 1 is the mean of the positive part, p to infinity
-      the maximum. Radenovic et al., "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2019 (p = 3).
-    """
-
-    def __init__(self, name: str, p: float = 3.0) -> None:
-        super().__init__()
-        self.name = name
-        self.p = p
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Pooled features."""
-        if self.name == "avg":
-            return z.mean((2, 3))
-        if self.name == "max":
-            return z.amax((2, 3))
-        if self.name == "avgmax":
-            return torch.cat([z.mean((2, 3)), z.amax((2, 3))], dim=1)
-        return z.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
-
-
-class TokenPool(nn.Module):
-    """B x T x C, mask B x T (1 where there is a token; None: everywhere) -> B x C (clsmean: B x 2C).
-
-    - `cls`: the first token; `mean`: mean of the tokens under the mask, the first `prefix` left out;
-    - `clsmean`: both, concatenated; `last`: the last token under the mask (rows are filled up on the right).
-
-    A row without any token gives zeros for `mean`.
-    """
-
-    def __init__(self, name: str, prefix: int = 0) -> None:
-        super().__init__()
-        self.name = name
-        self.prefix = prefix
-
-    def forward(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pooled features."""
-        if self.name == "cls":
-            return z[:, 0]
-        if self.name == "last":
-            return _last(z, mask)
-        if self.name == "mean":
-            return self._mean(z, mask)
-        return torch.cat([z[:, 0], self._mean(z, mask)], dim=1)
-
-    def _mean(self, z: Tensor, mask: Tensor | None) -> Tensor:
-        z = z[:, self.prefix :]
-        if mask is None:
-            return z.mean(1)
-        weight = mask[:, self.prefix :].unsqueeze(-1).to(z.dtype)  # B x T x 1
-        return (z * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def pool(backbone: Backbone, name: str | None = None) -> nn.Module:
@@ -74,6 +29,8 @@ def pool(backbone: Backbone, name: str | None = None) -> nn.Module:
 
     Raises `OptionError` where no pooling has that name or it doesn't fit what the backbone gives.
     """
+    from torchgraft.features._pool_modules import MapPool, TokenPool
+
     name = resolve(backbone, name)
     return MapPool(name) if backbone.layout == "map" else TokenPool(name, backbone.prefix)
 
@@ -114,10 +71,3 @@ def resolve(backbone: Backbone, name: str | None = None) -> str:
 def _prefix_note(backbone: Backbone, name: str) -> str:
     missing = backbone.layout == "tokens" and backbone.modality == "image" and name in ("cls", "clsmean")
     return " without a class token" if missing else ""
-
-
-def _last(z: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return z[:, -1]
-    place = (mask.sum(1) - 1).clamp(min=0)  # B
-    return z.gather(1, place.view(-1, 1, 1).expand(-1, 1, z.shape[2])).squeeze(1)

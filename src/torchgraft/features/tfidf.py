@@ -20,7 +20,7 @@ WORD = r"(?u)\b\w+\b"
 
 @dataclass(frozen=True, eq=False)
 class Grams:
-    """One block of columns: n-grams of words (`word`) or of characters inside words (`char_wb`), low <= n <= high.
+    """One block of columns: n-grams of words (`word`) or of characters (`char`, across words), low <= n <= high.
 
     `vocabulary` holds the V n-grams in the order of the columns, `idf` their V weights (float32).
     """
@@ -78,7 +78,7 @@ class TfIdf:
         """
         if min_df is None:
             min_df = 2 if len(values) >= 1000 else 1
-        spans = (("word", *words), ("char_wb", *characters))
+        spans = (("word", *words), ("char", *characters))
         return cls(tuple(_fit_block(values, *span, min_df, limit) for span in spans))
 
     def transform(self, values: Sequence[str]) -> sparse.csr_matrix:

@@ -45,6 +45,15 @@ def dense_source(problem: Problem, asked: str | None) -> str:
     return asked
 
 
+def mapping_for(source: str) -> Callable[[Any, Any], mapping.Mapping]:
+    """How features are made comparable: length 1 for those of a backbone, standardised columns for the user's own.
+
+    A backbone's columns share one scale, and its lengths say little about the class; columns of an `array` may be
+    years and dollars.
+    """
+    return mapping.Standardise.fit if source == "array" else mapping.L2.fit
+
+
 def needs_dense(problem: Problem) -> str:
     """Why a method on features can't run: empty where it can."""
     return "" if problem.dense else "there are no features: no backbone is at hand"
@@ -56,7 +65,7 @@ def take(values: Any, rows: np.ndarray) -> Any:
 
 
 def calibrated_loss(y: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> float:
-    """min over T of the weighted mean of -log softmax(logits / T)[y]: what is left of the log loss once T is fitted.
+    """Least over T of the weighted mean of -log softmax(logits / T)[y]: what is left of the log loss once T is fitted.
 
     So a setting is not chosen for being timid: the temperature is fitted on these rows anyhow. 0.05 <= T <= 20.
     """
@@ -78,7 +87,12 @@ class Choice:
 
 
 def choose(
-    problem: Problem, settings: Iterable[S], logits_of: Callable[[S], np.ndarray], class_weight: str, *, patience: int = 99
+    problem: Problem,
+    settings: Iterable[S],
+    logits_of: Callable[[S], np.ndarray],
+    class_weight: str,
+    *,
+    patience: int = 99,
 ) -> Choice:
     """The setting with the least calibrated log loss, pooled over the held-out rows of all folds; the first of equals.
 
@@ -130,38 +144,46 @@ class _Fitted:
 
 
 def fit_penalised(
-    problem: Problem,
-    recipes: Sequence[Recipe],
-    class_weight: str,
-    *,
-    scalings: Sequence[Sequence[float]] = (),
-    penalties: Sequence[float] = PENALTIES,
+    problem: Problem, recipes: Sequence[Recipe], class_weight: str, *, scalings: Sequence[Sequence[float]] = ()
 ) -> tuple[Candidate, Sequence[float]]:
     """The multinomial linear probe on one or several sources, and the relative scales of the blocks that were chosen.
 
     Every block is brought to total variance 1, then multiplied by its entry of one of `scalings` (default: all 1).
-    The penalty and the scaling are those with the least held-out log loss; the head is refitted on all rows.
+    C is walked up `PENALTIES` with the first scaling; each other scaling is tried at the best C and its neighbours.
+    What has the least held-out log loss is refitted on all rows.
     """
     scalings = scalings or (tuple(1.0 for _ in recipes),)
-    folds = [(_Fitted(problem, recipes, fit, class_weight), held) for fit, held in problem.folds]
-    held_out = [(fitted, fitted.assembled(held)) for fitted, held in folds]
-    choices = []
-    for scaling in scalings:
-        solvers = [(fitted.solver(scaling), z) for fitted, z in held_out]
-
-        def logits_of(c: float, solvers: list = solvers) -> np.ndarray:
-            return np.concatenate([solver.solve(c, tolerance=1e-4).logits(z) for solver, z in solvers])
-
-        choices.append(choose(problem, penalties, logits_of, class_weight, patience=2))
-    best = min(range(len(choices)), key=lambda i: choices[i].loss)
+    folds = []
+    for rows, held in problem.folds:
+        fitted = _Fitted(problem, recipes, rows, class_weight)
+        folds.append((fitted, fitted.assembled(held)))
+    best, scaling, penalties = None, scalings[0], PENALTIES
+    for tried in scalings:
+        choice = choose(problem, penalties, _PathLogits(folds, tried), class_weight, patience=2)
+        if best is None or choice.loss < best.loss:
+            best, scaling = choice, tried
+        near = PENALTIES.index(best.setting)
+        penalties = PENALTIES[max(near - 1, 0) : near + 2]
     everything = _Fitted(problem, recipes, np.arange(len(problem.y)), class_weight)
-    head = everything.solver(scalings[best]).solve(choices[best].setting)
-    return candidate(problem, everything.parts, head, choices[best].logits, {"C": choices[best].setting}), scalings[best]
+    head = everything.solver(scaling).solve(best.setting)
+    return candidate(problem, everything.parts, head, best.logits, {"C": best.setting}), scaling
+
+
+class _PathLogits:
+    """C -> logits of the held-out rows of all folds, each fold's solver going on from its last minimum."""
+
+    def __init__(self, folds: Sequence[tuple[_Fitted, mapping.Values]], scaling: Sequence[float]) -> None:
+        self.pairs = [(fitted.solver(scaling), held) for fitted, held in folds]
+
+    def __call__(self, c: float) -> np.ndarray:
+        return np.concatenate([solver.solve(c, tolerance=1e-4).logits(held) for solver, held in self.pairs])
 
 
 def candidate(
     problem: Problem, parts: tuple[Part, ...], head: LinearHead, logits: np.ndarray, chosen: Mapping[str, Any]
 ) -> Candidate:
     """A `Candidate` whose note lists what was chosen."""
-    note = ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items())
+    note = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()
+    )
     return Candidate(parts=parts, head=head, rows=problem.held_out, logits=logits, chosen=chosen, note=note)

@@ -40,7 +40,7 @@ class Block:
         return logits if self.axes is not None else logits - self.mean @ theta
 
     def backward(self, slope: np.ndarray) -> np.ndarray:
-        """r x K gradient of the N x K slopes of the loss."""
+        """Gradient (r x K) for the N x K slopes of the loss."""
         if self.axes is not None:
             return (self.z.T @ slope.astype(np.float32)).astype(np.float64)
         return self.transposed @ slope.astype(np.float32) - np.outer(self.mean, slope.sum(axis=0))
@@ -79,7 +79,7 @@ class Softmax:
         self.objective = float("nan")
 
     def solve(self, c: float, *, tolerance: float = 1e-5, limit: int = 1000) -> LinearHead:
-        """The minimum for C = `c`, from the last one found; `tolerance` bounds the largest entry of the scaled gradient.
+        """The minimum for C = `c`, from the last one found, to `tolerance` (largest entry of the scaled gradient).
 
         `objective` then holds the value reached, divided by C sum s. See `spread` for classes without a sample.
         """
@@ -91,7 +91,7 @@ class Softmax:
             loss, gradient = self._loss(theta)
             return loss + 0.5 * float((penalty * theta**2).sum()), ((gradient + penalty * theta) * stretch).ravel()
 
-        options = {"maxiter": limit, "maxfun": 2 * limit, "gtol": tolerance, "ftol": 1e-9}
+        options = {"maxiter": limit, "maxfun": 2 * limit, "gtol": tolerance, "ftol": 1e-4 * tolerance}
         if len(self.present) > 1:
             found = minimize(value, (self.theta / stretch).ravel(), jac=True, method="L-BFGS-B", options=options)
             self.theta, self.objective = found.x.reshape(self.theta.shape) * stretch, float(found.fun)

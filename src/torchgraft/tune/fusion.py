@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torchgraft.features.mapping import Standardise
 from torchgraft.features.tfidf import TfIdf
-from torchgraft.tune._path import Recipe, fit_penalised
+from torchgraft.tune._path import Recipe, fit_penalised, mapping_for
 from torchgraft.tune.base import Candidate, Problem
 
 TRANSFER = True
@@ -17,7 +16,7 @@ class Options:
     """`class_weight`: none, or balanced. `scales`: relative scales of the TF-IDF block that are tried (above 0)."""
 
     class_weight: str = "none"
-    scales: tuple[float, ...] = (0.5, 1.0, 2.0)
+    scales: tuple[float, ...] = (1.0, 2.0, 0.5)
 
 
 def applies(problem: Problem) -> str:
@@ -28,11 +27,12 @@ def applies(problem: Problem) -> str:
 
 
 def fit(problem: Problem, options: Options) -> Candidate:
-    """The probe of `linear_probe` on [z_1, z_2, ..., s t]: standardised features z, TF-IDF rows t (sparse), scale s.
+    """The probe of `linear_probe` on [z_1, z_2, ..., s t]: l2-normalised features z (`array`: standardised), TF-IDF t.
 
-    Every block has total variance 1 before it is scaled; s is chosen on the held-out rows together with C.
+    Every block has total variance 1 before it is scaled; s is chosen on the held-out rows together with C. The TF-IDF
+    rows stay sparse.
     """
-    recipes = [Recipe(source, Standardise.fit) for source in problem.dense]
+    recipes = [Recipe(source, mapping_for(source)) for source in problem.dense]
     if "text" not in problem.blocks:
         return fit_penalised(problem, recipes, options.class_weight)[0]
     ones = [1.0] * len(recipes)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchgraft.features.mapping import L2
+from torchgraft.features.mapping import L2, Mapping
 from torchgraft.model import KNNHead, Part
-from torchgraft.tune._path import dense_source, needs_dense
+from torchgraft.tune._path import dense_source, mapping_for, needs_dense
 from torchgraft.tune.base import Candidate, Problem
 
 TRANSFER = True
@@ -26,22 +26,28 @@ class Options:
 def fit(problem: Problem, options: Options) -> Candidate:
     """k is the one that gets most of each fold's fit rows right when each is left out in turn; on all rows at the end."""
     source = dense_source(problem, options.source)
-    z = L2.fit(problem.blocks[source]).transform(problem.blocks[source])
-    heads = [_head(problem, z, rows, options) for rows, _ in problem.folds]
-    head = _head(problem, z, np.arange(len(z)), options)
+    z = problem.blocks[source]
+    logits = []
+    for rows, held in problem.folds:
+        mapping, head = _fitted(problem, source, rows, options)
+        logits.append(head.logits(mapping.transform(z[held])))
+    mapping, head = _fitted(problem, source, np.arange(len(z)), options)
     return Candidate(
-        parts=(Part(source, L2()),),
+        parts=(Part(source, mapping),),
         head=head,
         rows=problem.held_out,
-        logits=np.concatenate([own.logits(z[held]) for own, (_, held) in zip(heads, problem.folds, strict=True)]),
+        logits=np.concatenate(logits),
         chosen={"k": head.k},
         note=f"{head.k} neighbour{'s' if head.k > 1 else ''}",
     )
 
 
-def _head(problem: Problem, z: np.ndarray, rows: np.ndarray, options: Options) -> KNNHead:
-    k = leave_one_out(z[rows], problem.y[rows], len(problem.classes), options.neighbours, seed=problem.seed)
-    return KNNHead(z[rows], problem.y[rows], k, len(problem.classes))
+def _fitted(problem: Problem, source: str, rows: np.ndarray, options: Options) -> tuple[Mapping, KNNHead]:
+    values, y, n_classes = problem.blocks[source][rows], problem.y[rows], len(problem.classes)
+    mapping = mapping_for(source)(values, y)
+    z = L2().transform(mapping.transform(values))
+    k = leave_one_out(z, y, n_classes, options.neighbours, seed=problem.seed)
+    return mapping, KNNHead(z, y, k, n_classes)
 
 
 def leave_one_out(
@@ -69,7 +75,9 @@ def _right(z: np.ndarray, y: np.ndarray, rows: np.ndarray, n_classes: int, known
     similar = z[rows] @ z.T
     similar[np.arange(len(rows)), rows] = -np.inf
     far = min(known[-1], len(z) - 1)
-    near = np.argpartition(-similar, far, axis=1)[:, :far] if far < len(z) - 1 else np.argsort(-similar, axis=1)[:, :far]
+    near = (
+        np.argpartition(-similar, far, axis=1)[:, :far] if far < len(z) - 1 else np.argsort(-similar, axis=1)[:, :far]
+    )
     order = np.argsort(-np.take_along_axis(similar, near, axis=1), axis=1, kind="stable")
     labels = y[np.take_along_axis(near, order, axis=1)]
     votes = np.cumsum(labels[:, :, None] == np.arange(n_classes), axis=1)  # rows x k x C

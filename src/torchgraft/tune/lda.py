@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from torchgraft.features.mapping import Identity, principal_axes
+from torchgraft.features.mapping import Mapping, principal_axes
 from torchgraft.model import LinearHead, Part
-from torchgraft.tune._path import candidate, choose, dense_source, needs_dense, sample_weights
+from torchgraft.tune._path import candidate, choose, dense_source, mapping_for, needs_dense, sample_weights
 from torchgraft.tune._softmax import spread
 from torchgraft.tune.base import Candidate, Problem
 
@@ -32,23 +32,32 @@ class Options:
 def fit(problem: Problem, options: Options) -> Candidate:
     """logits_c = z^T S_a^-1 m_c - 1/2 m_c^T S_a^-1 m_c + log p_c with S_a = (1 - a) S + a tr(S) / D I.
 
-    S is the pooled covariance within classes, m_c the mean and p_c the share of class c (Fisher 1936; shrinkage by
+    z are l2-normalised features (`array`: standardised), S is the pooled covariance within classes, m_c the mean and p_c the share of class c (Fisher 1936; shrinkage by
     Ledoit and Wolf 2004; a = 1 is the nearest mean). One eigendecomposition of S serves all a; the one with the least
     held-out log loss is taken. A class of one sample adds its mean, and nothing to S.
     """
     source = dense_source(problem, options.source)
     z = problem.blocks[source]
-    folds = [(Scatter(z[rows], problem.y[rows], options.class_weight), held) for rows, held in problem.folds]
     n_classes = len(problem.classes)
+    folds = []
+    for rows, held in problem.folds:
+        mapping, scatter = _fitted(problem, source, rows, options)
+        folds.append((scatter, mapping.transform(z[held])))
 
     def logits_of(shrinkage: float | None) -> np.ndarray:
-        return np.concatenate([scatter.head(shrinkage, n_classes).logits(z[held]) for scatter, held in folds])
+        return np.concatenate([scatter.head(shrinkage, n_classes).logits(held) for scatter, held in folds])
 
     choice = choose(problem, (None, *options.shrinkages), logits_of, options.class_weight)
-    scatter = Scatter(z, problem.y, options.class_weight)
+    mapping, scatter = _fitted(problem, source, np.arange(len(z)), options)
     shrinkage = scatter.ledoit_wolf if choice.setting is None else choice.setting
     head = scatter.head(shrinkage, n_classes)
-    return candidate(problem, (Part(source, Identity()),), head, choice.logits, {"shrinkage": float(shrinkage)})
+    return candidate(problem, (Part(source, mapping),), head, choice.logits, {"shrinkage": float(shrinkage)})
+
+
+def _fitted(problem: Problem, source: str, rows: np.ndarray, options: Options) -> tuple[Mapping, Scatter]:
+    values, y = problem.blocks[source][rows], problem.y[rows]
+    mapping = mapping_for(source)(values, y)
+    return mapping, Scatter(mapping.transform(values), y, options.class_weight)
 
 
 class Scatter:

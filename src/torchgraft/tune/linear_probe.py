@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchgraft.features.mapping import Standardise
-from torchgraft.tune._path import Recipe, dense_source, fit_penalised, needs_dense
+from torchgraft.tune._path import Recipe, dense_source, fit_penalised, mapping_for, needs_dense
 from torchgraft.tune.base import Candidate, Problem
 
 TRANSFER = True
@@ -21,10 +20,10 @@ class Options:
 
 
 def fit(problem: Problem, options: Options) -> Candidate:
-    """min C sum_i s_i loss_i + 1/2 ||W||^2 on standardised features divided by sqrt(D) (total variance 1).
+    """min C sum_i s_i loss_i + 1/2 ||W||^2 on l2-normalised features (`array`: standardised), total variance 1.
 
     C is walked up from 0.1 in half decades until the log loss on the held-out rows, pooled over the folds, has risen
     twice; the head is refitted on all rows with the best C.
     """
     source = dense_source(problem, options.source)
-    return fit_penalised(problem, [Recipe(source, Standardise.fit)], options.class_weight)[0]
+    return fit_penalised(problem, [Recipe(source, mapping_for(source))], options.class_weight)[0]
