@@ -150,7 +150,7 @@ class PCA(Projection):
     def fit(
         cls, values: np.ndarray, y: np.ndarray | None = None, *, k: int | float = 0.95, whiten: bool = False
     ) -> PCA:
-        """`k` directions (int >= 1; at most rank many are kept), or as many as hold the share `k` of the variance (float in (0, 1]).
+        """`k` directions (int >= 1, cut at the rank), or as many as hold the share `k` of the variance (float in (0, 1]).
 
         With `whiten` each projected column has variance 1 (divided by N - 1, as scikit-learn does). Labels are not
         used. Raises `OptionError` for another `k`.
@@ -178,7 +178,7 @@ class LDA(Projection):
 
     @classmethod
     def fit(cls, values: np.ndarray, y: np.ndarray | None = None, *, shrinkage: float | None = None) -> LDA:
-        """`y` holds N class indices; `shrinkage` a in [0, 1], None: by Ledoit and Wolf. Raises `DataError` without `y`."""
+        """`y` holds N class indices, `shrinkage` is a in [0, 1] (None: Ledoit and Wolf's). `DataError` without `y`."""
         if y is None:
             raise DataError("the mapping 'lda' needs the class of each sample, got none.")
         values = _rows(values).astype(np.float64)

@@ -46,7 +46,7 @@ class Grams:
 
 @dataclass(frozen=True, eq=False)
 class TfIdf:
-    """(1 + log count) * idf of every n-gram, each block of columns scaled to length 1 per text; idf = log((1+N)/(1+df)) + 1.
+    """(1 + log count) idf of every n-gram, each block of columns at length 1 per text; idf = log((1 + N)/(1 + df)) + 1.
 
     Texts are lower-cased. `width` is the number of columns; it is 0 where no text of the fit held a single n-gram,
     and a text without a known n-gram is a row of zeros: the head then answers with its bias alone.
@@ -87,7 +87,7 @@ class TfIdf:
         return sparse.hstack([block.transform(texts) for block in self.blocks], format="csr", dtype=np.float32)
 
     def state(self) -> State:
-        """Each vocabulary is a JSON list, kept as bytes beside its idf: 200 000 n-grams don't belong into `graft.json`."""
+        """Each vocabulary is a JSON list, kept as bytes beside its idf: it is too long for `graft.json`."""
         spans = [{"analyzer": b.analyzer, "low": b.low, "high": b.high} for b in self.blocks]
         arrays = {}
         for i, block in enumerate(self.blocks):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from torchgraft import backbones
+from torchgraft.core import registry
 from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.progress import Progress
 from torchgraft.data import Finding, ReadOptions, Samples, check, read, split
@@ -37,10 +38,15 @@ def load_data(options: FitOptions, progress: Progress) -> tuple[Samples, tuple[F
 
 
 def backbone_names(options: FitOptions, modality: str) -> tuple[str, ...]:
-    """The backbones to use: those asked for, or all that come with installed packages, smallest first."""
+    """The backbones to use: those asked for, or all that come with installed packages, smallest first.
+
+    None where no method of the run uses one.
+    """
     if modality == "array":
         if options.backbone != plan.AUTO:
             raise OptionError(f"--backbone {options.backbone}: the target holds feature arrays, which need no backbone.")
+        return ()
+    if not any(registry.get("tune", name).TRANSFER for name in plan.methods(options.method)):
         return ()
     if options.backbone != plan.AUTO:
         return tuple(dict.fromkeys(name.strip() for name in options.backbone.split(",") if name.strip()))

@@ -70,13 +70,12 @@ def _together(samples: Samples, found: dict, about: dict, findings: list, skippe
         raise DataError(f"{samples.root}: not one sample could be read.")
     samples = samples.take(kept)
     blocks: dict[str, Any] = {name: one.z[np.searchsorted(one.kept, kept)] for name, one in found.items()}
-    if samples.modality != "image":
-        blocks[samples.modality] = samples.x
+    blocks[samples.modality] = samples.x
     return Sources(
         samples=samples,
         blocks=blocks,
         about=about,
-        findings=(*findings, *(finding for one in found.values() for finding in one.failed)),
+        findings=(*findings, *(finding for one in found.values() for finding in (*one.failed, *one.noted))),
         skipped=tuple(skipped),
         seconds={name: one.seconds for name, one in found.items()},
         engines={name: one.engine for name, one in found.items()},

@@ -79,7 +79,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class only ({self.classes_[0]!r}); a classifier needs at least 2 classes.")
         names = tuple(str(name) for name in self.classes_)
-        options = FitOptions(target="X", backbone=self.backbone)
+        options = FitOptions(target="X", backbone=self.backbone, method=self.method)
         sources = gather(
             samples,
             backbone_names(options, samples.modality),

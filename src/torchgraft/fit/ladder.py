@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT, Progress
@@ -59,7 +60,8 @@ def climb(
     """
     entries: list[Entry] = []
     skipped: list[Skipped] = []
-    with progress.bar("fitting heads", len(rungs)) as bar:
+    # the matrices are small: a second thread would spend its time waiting for the first
+    with threadpool_limits(limits=1), progress.bar("fitting heads", len(rungs)) as bar:
         for rung in rungs:
             method = registry.get("tune", rung.method)
             reason = method.applies(problem)

@@ -26,10 +26,8 @@ from torchgraft.model.artifact import Artifact, read, write
 from torchgraft.model.heads import Head, head_from_state
 
 Blocks = Mapping[str, np.ndarray | Sequence[str]]
-"""Source -> the values of N samples: pooled features (N x D), texts, or the user's own features (N x D)."""
-
-RAW = ("text", "array")
-"""Sources that are the samples themselves; every other source is the name of a backbone."""
+"""Source -> the values of N samples: a backbone's name -> pooled features (N x D), the modality -> the samples
+themselves (N paths or texts, or N x D of the user's own features)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +121,7 @@ class Graft:
         for one in found.values():
             kept = np.intersect1d(kept, one.kept)
         blocks: dict[str, Any] = {name: one.z[np.searchsorted(one.kept, kept)] for name, one in found.items()}
-        raw = samples.take(kept).x
-        blocks |= {part.source: raw for part in self.parts if part.source in RAW}
+        blocks[self.modality] = samples.take(kept).x
         return blocks, kept, tuple(finding for one in found.values() for finding in one.failed)
 
     @cached_property

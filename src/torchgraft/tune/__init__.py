@@ -1,4 +1,4 @@
-"""Methods for a labelled target: each file here is one, found by its name. What they are given and give is in `base`."""
+"""Methods for a labelled target: each file here is one, found by its name; `base` has what they are given and give."""
 
 from torchgraft.tune.base import Candidate, Fold, Problem
 

@@ -24,7 +24,7 @@ class Options:
 
 
 def fit(problem: Problem, options: Options) -> Candidate:
-    """k is the one that gets most of each fold's fit rows right when each is left out in turn; on all rows at the end."""
+    """Of each fold's fit rows, and of all rows at the end, k is what gets most right when each is left out in turn."""
     source = dense_source(problem, options.source)
     z = problem.blocks[source]
     logits = []
@@ -75,9 +75,7 @@ def _right(z: np.ndarray, y: np.ndarray, rows: np.ndarray, n_classes: int, known
     similar = z[rows] @ z.T
     similar[np.arange(len(rows)), rows] = -np.inf
     far = min(known[-1], len(z) - 1)
-    near = (
-        np.argpartition(-similar, far, axis=1)[:, :far] if far < len(z) - 1 else np.argsort(-similar, axis=1)[:, :far]
-    )
+    near = np.argpartition(-similar, far - 1, axis=1)[:, :far]
     order = np.argsort(-np.take_along_axis(similar, near, axis=1), axis=1, kind="stable")
     labels = y[np.take_along_axis(near, order, axis=1)]
     votes = np.cumsum(labels[:, :, None] == np.arange(n_classes), axis=1)  # rows x k x C

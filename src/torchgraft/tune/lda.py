@@ -32,9 +32,10 @@ class Options:
 def fit(problem: Problem, options: Options) -> Candidate:
     """logits_c = z^T S_a^-1 m_c - 1/2 m_c^T S_a^-1 m_c + log p_c with S_a = (1 - a) S + a tr(S) / D I.
 
-    z are l2-normalised features (`array`: standardised), S is the pooled covariance within classes, m_c the mean and p_c the share of class c (Fisher 1936; shrinkage by
-    Ledoit and Wolf 2004; a = 1 is the nearest mean). One eigendecomposition of S serves all a; the one with the least
-    held-out log loss is taken. A class of one sample adds its mean, and nothing to S.
+    z are l2-normalised features (`array`: standardised), S is the pooled covariance within classes, m_c the mean and
+    p_c the share of class c (Fisher 1936; shrinkage by Ledoit and Wolf 2004; a = 1 is the nearest mean). One
+    eigendecomposition of S serves all a; the one with the least held-out log loss is taken. A class of one sample
+    adds its mean, and nothing to S.
     """
     source = dense_source(problem, options.source)
     z = problem.blocks[source]

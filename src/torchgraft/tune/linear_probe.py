@@ -20,7 +20,7 @@ class Options:
 
 
 def fit(problem: Problem, options: Options) -> Candidate:
-    """min C sum_i s_i loss_i + 1/2 ||W||^2 on l2-normalised features (`array`: standardised), total variance 1.
+    """Minimise C sum_i s_i loss_i + 1/2 ||W||^2 on l2-normalised features (`array`: standardised), total variance 1.
 
     C is walked up from 0.1 in half decades until the log loss on the held-out rows, pooled over the folds, has risen
     twice; the head is refitted on all rows with the best C.
