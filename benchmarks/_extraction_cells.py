@@ -227,5 +227,5 @@ def as_samples(x: list, modality: str) -> Any:
         y=np.full(n, -1),
         classes=(),
         split=np.full(n, ""),
-        root=Path("."),
+        root=Path(),
     )

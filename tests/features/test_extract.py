@@ -21,7 +21,6 @@ from torchgraft.features.decode import decode
 from torchgraft.features.extract import extract, store_key
 from torchgraft.features.store import Shelf, Store
 
-
 SAME = "ImagePreprocessing(size=32, resize=36, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))"
 """The preprocessing of `photo_backbone`, for scripts."""
 

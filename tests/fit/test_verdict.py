@@ -64,3 +64,17 @@ def test_a_gain_within_the_noise_is_said_and_not_shipped() -> None:
 
 def test_one_rung_is_shipped_as_it_is(y: np.ndarray) -> None:
     assert "only rung" in choose([_entry("a", y, 0.7)], y).sentence
+
+
+def test_the_floor_is_not_shipped_where_anything_looks_better() -> None:
+    y = np.tile([0, 1], 6)
+    floor = _entry("majority", y, 0.5, confidence=0.5)
+    verdict = choose([floor, _entry("lda", y, 0.7, confidence=0.6, seed=2)], y)
+    assert verdict.index == 1
+    assert "12 labels are too few to show that it beats always guessing" in verdict.sentence
+
+
+def test_the_floor_is_shipped_where_all_else_is_worse() -> None:
+    y = np.tile([0, 1], 50)
+    verdict = choose([_entry("majority", y, 0.5, confidence=0.5), _entry("lda", y, 0.4, seed=2)], y)
+    assert verdict.index == 0

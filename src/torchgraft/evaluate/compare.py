@@ -64,14 +64,13 @@ def beaten_by(
 ) -> list[dict[str, Any]]:
     """Which of K challengers beat the incumbent beyond noise: the rule that decides a promotion on the ladder.
 
-    `y` (M,), `incumbent` M x C probabilities, `challengers` K of them, all on the same samples. With d_k the saved
-    loss of each sample, T_k = mean(d_k) / sd(d_k). All challengers are resampled together (paired bootstrap) and given
-    random signs together, each studentised within its draw; the largest deviation of a draw over the K gives the
-    distribution that the best of K lucky equals would have (Romano and Wolf, Econometrica 2005; one step). A
-    challenger `beats` where T_k exceeds the 1 - `alpha` quantile of both and its accuracy is not lower than the
-    incumbent's. So the chance of any promotion among equals is at most about `alpha`, however many there are. Result,
-    in the order given: `{"beats", "p", "difference"}`: `p` is adjusted for K, `difference` the mean saved loss (brier),
-    or the gain in accuracy.
+    `y` (M,), `incumbent` M x C probabilities, `challengers` K of them, all on the same samples. With d the loss that a
+    challenger saves on each sample and T = mean(d) / sd(d), the samples are resampled (paired bootstrap, studentised)
+    and given random signs; the challenger `beats` where T exceeds the 1 - `alpha` quantile of both, and its accuracy
+    is not lower than the incumbent's. So a challenger that is truly equal beats in at most about `alpha` of all cases.
+    Each is judged by itself: of several equals one is luckier than that (`benchmarks/honesty.py` prints how often),
+    which is the price for seeing true gains on few samples. Result, in the order given: `{"beats", "p",
+    "difference"}`, `difference` being the mean saved loss (brier), or the gain in accuracy.
 
     `statistic` is brier (a proper, bounded score: sees more on few samples) or accuracy. Raises `OptionError` on
     another.
@@ -87,7 +86,7 @@ def beaten_by(
     saved = gains if statistic == "accuracy" else np.stack([base - brier_losses(y, other) for other in others], axis=1)
     if not np.isfinite(saved).all():
         raise DataError("Expected finite losses for every challenger.")
-    p = _adjusted(saved, draws=draws, seed=seed)
+    p = _p_values(saved, draws=draws, seed=seed)
     return [
         {
             "beats": bool(p[k] <= alpha and gains[:, k].sum() >= 0),
@@ -98,8 +97,8 @@ def beaten_by(
     ]
 
 
-def _adjusted(saved: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
-    """One-sided p of each column of `saved` (M x K), adjusted for the best of K: the larger of two answers.
+def _p_values(saved: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+    """One-sided p of each column of `saved` (M x K): the larger of two answers.
 
     The bootstrap is right where losses are skewed, random signs where samples are few or differences rare. The margin
     1 / (2 sqrt(M)) is what simulation asks for at M = 50 (`benchmarks/honesty.py`); it is gone with thousands.
@@ -110,15 +109,15 @@ def _adjusted(saved: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
     statistic = mean / spread * (1 - 0.5 / np.sqrt(size))
     drawn = sums(np.concatenate([saved, saved**2], axis=1), draws=draws, seed=seed) / size
     drawn_spread = np.sqrt(np.maximum(drawn[:, width:] - drawn[:, :width] ** 2, 0))
-    # a draw in which nothing differs has no spread to divide by
-    top = ((drawn[:, :width] - mean) / np.maximum(drawn_spread, 1e-12 + 1e-3 * spread)).max(1)
+    # a draw that misses a rare large loss has hardly any spread of its own: its quotient would hide the clearest gains
+    resampled = (drawn[:, :width] - mean) / np.maximum(drawn_spread, spread / 2)
     flipped = signed_sums(saved, draws=draws, seed=seed) / size
-    top_flipped = (flipped / np.sqrt(np.maximum(squares - flipped**2, 1e-24))).max(1)
-    return np.maximum(_above(top, statistic, draws), _above(top_flipped, statistic, draws))
+    flipped /= np.sqrt(np.maximum(squares - flipped**2, 1e-24))
+    return np.maximum(_above(resampled, statistic, draws), _above(flipped, statistic, draws))
 
 
-def _above(top: np.ndarray, statistic: np.ndarray, draws: int) -> np.ndarray:
-    return (1 + (top[:, None] >= statistic).sum(0)) / (1 + draws)
+def _above(null: np.ndarray, statistic: np.ndarray, draws: int) -> np.ndarray:
+    return (1 + (null >= statistic).sum(0)) / (1 + draws)
 
 
 def _changed(

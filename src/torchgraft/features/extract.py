@@ -28,7 +28,7 @@ from torchgraft.features.store import Store
 LAYOUT = "1"
 """Part of every key; raised when the same sample would give other features than before."""
 
-_MAX_THREADS = 8
+_MAX_THREADS = 16
 _NAMED = 10
 T = TypeVar("T")
 U = TypeVar("U")
@@ -66,7 +66,7 @@ def extract(
     """Features of every sample that can be read: from the store where they are there, else computed and kept there.
 
     `pooling` None is the backbone's own; `engine` one of torch, onnxruntime, openvino, or auto (see
-    `features.engine`); `store` None the user's; `threads` None one for each processor core, 8 at most. An interrupted
+    `features.engine`); `store` None the user's; `threads` None one for each processor core, 16 at most. An interrupted
     extraction goes on where it stopped. Samples of equal content are computed once.
 
     Raises `OptionError` for a pooling or modality that doesn't fit the backbone, `UnknownName` or `MissingExtra` for

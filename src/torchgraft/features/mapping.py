@@ -150,7 +150,7 @@ class PCA(Projection):
     def fit(
         cls, values: np.ndarray, y: np.ndarray | None = None, *, k: int | float = 0.95, whiten: bool = False
     ) -> PCA:
-        """`k` directions (int >= 1, cut at the rank), or as many as hold the share `k` of the variance (float in (0, 1]).
+        """`k` directions (int >= 1, cut at the rank), or so many that they hold the share `k` of the variance (float).
 
         With `whiten` each projected column has variance 1 (divided by N - 1, as scikit-learn does). Labels are not
         used. Raises `OptionError` for another `k`.

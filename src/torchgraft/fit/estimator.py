@@ -39,8 +39,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         Names, comma-separated, or auto (see `graft list backbones`).
     method : str
         Names, comma-separated, or auto (see `graft list methods`).
-    class_weight : {"none", "balanced"}
-        balanced: rare classes count as much as frequent ones.
+    balanced : bool
+        Whether rare classes count as much as frequent ones.
     engine : {"auto", "torch", "onnxruntime", "openvino"}
         What runs the backbone.
     random_state : int
@@ -60,14 +60,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         modality: str = "auto",
         backbone: str = "auto",
         method: str = "auto",
-        class_weight: str = "none",
+        balanced: bool = False,
         engine: str = "auto",
         random_state: int = 0,
     ) -> None:
         self.modality = modality
         self.backbone = backbone
         self.method = method
-        self.class_weight = class_weight
+        self.balanced = balanced
         self.engine = engine
         self.random_state = random_state
 
@@ -91,7 +91,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise DataError(f"{len(samples) - len(sources.samples)} of {len(samples)} samples can't be read: {sources.findings}")
         pairs = tuple(folds(codes.astype(np.int64), seed=self.random_state))
         problem = Problem(blocks=sources.blocks, y=codes, classes=names, folds=pairs, seed=self.random_state)
-        rungs = plan.rungs(plan.methods(self.method), problem.dense, {"class_weight": self.class_weight})
+        rungs = plan.rungs(plan.methods(self.method), problem.dense, {"class_weight": "balanced" if self.balanced else "none"})
         self.entries_, _ = climb(problem, rungs)
         self.verdict_ = choose(self.entries_, problem.y[problem.held_out], seed=self.random_state)
         self.graft_ = make_graft(self.entries_[self.verdict_.index], problem, sources)
@@ -108,6 +108,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each of N samples."""
+        check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _samples(self, X: Any, y: Any = None) -> tuple[Samples, Any]:

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 
 from torchgraft.core.types import Estimate
-from torchgraft.evaluate import beaten_by, paired
+from torchgraft.evaluate import beaten_by, brier_losses, paired
 from torchgraft.fit.ladder import Entry
+
+
+FLOOR = "majority"
+"""The method that looks at no sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +29,26 @@ class Verdict:
 def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict:
     """Walk up the ladder and stop at the first rung that no other rung beats.
 
-    "Beats" is a joint paired bootstrap over the held-out samples (see `evaluate.beaten_by`), so the chance that any
-    of several rungs that are truly no better displaces a simpler one is at most 5 %.
+    "Beats" is a paired test on the held-out samples (see `evaluate.beaten_by`): a rung that is truly no better
+    displaces a simpler one in at most 5 % of all cases. The majority class is a floor and no rung to ship: it is
+    passed over wherever another rung loses less on the held-out samples, by however little.
     """
     probabilities = [entry.probabilities for entry in entries]
+    losses = [brier_losses(y, p).mean() for p in probabilities]
     for index, own in enumerate(probabilities):
+        if entries[index].rung.method == FLOOR and losses[index] > min(losses):
+            continue
         others = [p for j, p in enumerate(probabilities) if j != index]
-        outcomes = beaten_by(y, own, others, seed=seed)
-        if not any(outcome["beats"] for outcome in outcomes):
+        if not any(one["beats"] for one in beaten_by(y, own, others, seed=seed)):
             break
-    rivals = [j for j in range(len(entries)) if j != index]
     comparisons = tuple(
-        {"rung": j, "against": index, "beats": False, **paired(y, own, probabilities[j], seed=seed)} for j in rivals
+        {"rung": j, "against": index, **paired(y, own, p, seed=seed)} for j, p in enumerate(probabilities) if j != index
     )
-    return Verdict(index=index, sentence=_sentence(entries, index, comparisons), comparisons=comparisons)
+    sentence = _sentence(entries, index, comparisons)
+    floors = [p for entry, p in zip(entries, probabilities, strict=True) if entry.rung.method == FLOOR and p is not own]
+    if any(not beaten_by(y, floor, [own], seed=seed)[0]["beats"] for floor in floors):
+        sentence += f" {len(y)} labels are too few to show that it beats always guessing the most frequent class."
+    return Verdict(index=index, sentence=sentence, comparisons=comparisons)
 
 
 def _sentence(entries: Sequence[Entry], index: int, comparisons: Sequence[dict[str, Any]]) -> str:
