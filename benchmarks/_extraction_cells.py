@@ -40,7 +40,7 @@ def plain(job: dict) -> dict:
         return torch.cat(found)
 
     with torch.inference_mode():
-        return measured(loop, len(paths))
+        return measured(loop, len(paths), job["folder"])
 
 
 def plain_text(job: dict) -> dict:
@@ -62,7 +62,7 @@ def plain_text(job: dict) -> dict:
         return torch.cat(found)
 
     with torch.inference_mode():
-        return measured(loop, len(rows))
+        return measured(loop, len(rows), job["folder"])
 
 
 def ours(job: dict) -> dict:
@@ -79,7 +79,7 @@ def ours(job: dict) -> dict:
             used.append(found.engine)
             return np.array(found.z)
 
-    return {**measured(loop, len(samples)), "engine": used[0]}
+    return {**measured(loop, len(samples), job["folder"]), "engine": used[0]}
 
 
 def in_memory(job: dict) -> dict:
@@ -109,7 +109,7 @@ def in_memory(job: dict) -> dict:
         with ThreadPoolExecutor(threads) as pool:
             return np.concatenate(list(pool.map(lambda batch: engine(*batch), batches)))
 
-    return measured(loop, len(samples))
+    return measured(loop, len(samples), job["folder"])
 
 
 def prepare(job: dict) -> dict:
@@ -146,12 +146,12 @@ def copy_photos(job: dict) -> dict:
     return {}
 
 
-def measured(loop: Any, n: int) -> dict:
-    """Wall and CPU rate of one call; the features go to a file."""
+def measured(loop: Any, n: int, folder: str) -> dict:
+    """Wall and CPU rate of one call; the features go to a file in `folder`."""
     start, cpu = time.perf_counter(), time.process_time()
     z = np.asarray(loop())
     wall, work = time.perf_counter() - start, time.process_time() - cpu
-    path = Path(tempfile.gettempdir()) / f"torchgraft-{uuid.uuid4().hex}.npy"
+    path = Path(folder) / f"{uuid.uuid4().hex}.npy"
     np.save(path, z)
     return {"rate": n / wall, "per_cpu": n / work, "z": str(path), "engine": "eager torch"}
 

@@ -35,7 +35,8 @@ def fit(problem: Problem, options: Options) -> Candidate:
     z are l2-normalised features (`array`: standardised), S is the pooled covariance within classes, m_c the mean and
     p_c the share of class c (Fisher 1936; shrinkage by Ledoit and Wolf 2004; a = 1 is the nearest mean). One
     eigendecomposition of S serves all a; the one with the least held-out log loss is taken. A class of one sample
-    adds its mean, and nothing to S.
+    adds its mean, and nothing to S. Where D is near N or above, S is far too small along most axes and the logits far
+    too large; they are divided by the temperature that the held-out rows ask for.
     """
     source = dense_source(problem, options.source)
     z = problem.blocks[source]
@@ -51,8 +52,10 @@ def fit(problem: Problem, options: Options) -> Candidate:
     choice = choose(problem, (None, *options.shrinkages), logits_of, options.class_weight)
     mapping, scatter = _fitted(problem, source, np.arange(len(z)), options)
     shrinkage = scatter.ledoit_wolf if choice.setting is None else choice.setting
-    head = scatter.head(shrinkage, n_classes)
-    return candidate(problem, (Part(source, mapping),), head, choice.logits, {"shrinkage": float(shrinkage)})
+    head = scatter.head(shrinkage, n_classes, choice.temperature)
+    return candidate(
+        problem, (Part(source, mapping),), head, choice.logits / choice.temperature, {"shrinkage": float(shrinkage)}
+    )
 
 
 def _fitted(problem: Problem, source: str, rows: np.ndarray, options: Options) -> tuple[Mapping, Scatter]:
@@ -76,7 +79,7 @@ class Scatter:
         self.level = self.variances.sum() / z.shape[1]
         self.log_prior = np.log(np.bincount(codes, weights=sample_weights(y, class_weight)) / len(y))
 
-    def head(self, shrinkage: float | None, n_classes: int) -> LinearHead:
+    def head(self, shrinkage: float | None, n_classes: int, temperature: float = 1.0) -> LinearHead:
         """The head with shrinkage a (None: Ledoit and Wolf's); classes without a sample as in `spread`."""
         shrinkage = self.ledoit_wolf if shrinkage is None else shrinkage
         floor = shrinkage * self.level
@@ -87,4 +90,4 @@ class Scatter:
         gain = 1 / (variances + floor) - 1 / floor
         weight = self.means / floor + ((self.means @ self.axes) * gain) @ self.axes.T
         bias = self.log_prior - 0.5 * (weight * self.means).sum(axis=1) - weight @ self.centre
-        return spread(weight, bias, self.present, n_classes, self.n)
+        return spread(weight / temperature, bias / temperature, self.present, n_classes, self.n)
