@@ -19,9 +19,10 @@ import json, sys, torch
 from torchgraft import backbones
 from torch import nn
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms as T
 data, epochs = sys.argv[1], int(sys.argv[2])
 backbone = backbones.load("packaged/efficientnet_lite0")
+trunk = backbone.module.eval()  # first: it makes torchvision importable beside a CPU torch
+from torchvision import datasets, transforms as T
 p = backbone.preprocessing
 norm = T.Normalize(p.mean, p.std)
 train_tf = T.Compose([T.RandomResizedCrop(p.size), T.RandomHorizontalFlip(), T.ToTensor(), norm])
@@ -29,7 +30,7 @@ val_tf = T.Compose([T.Resize(p.resize), T.CenterCrop(p.size), T.ToTensor(), norm
 torch.manual_seed(0)
 train = DataLoader(datasets.ImageFolder(data + "/train", train_tf), 4, shuffle=True)
 val = DataLoader(datasets.ImageFolder(data + "/val", val_tf), 4)
-trunk, head = backbone.module.eval(), nn.Linear(backbone.width, 2)
+head = nn.Linear(backbone.width, 2)
 opt = torch.optim.SGD(head.parameters(), 0.001, momentum=0.9)
 schedule = torch.optim.lr_scheduler.StepLR(opt, 7, 0.1)
 best = 0.0
@@ -111,7 +112,7 @@ def _cpu(command: list[str], *, cache: str) -> tuple[float, dict]:
         process = subprocess.Popen(command, stdout=out, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         if status:
-            raise SystemExit(f"{command[:4]} ended with status {status}")
+            raise SystemExit(f"{command[0]} ended with status {status}")
         out.seek(0)
         last = out.read().strip().splitlines()[-1:]
     return usage.ru_utime + usage.ru_stime, json.loads(last[0]) if last and last[0].startswith("{") else {}

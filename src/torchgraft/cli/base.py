@@ -58,8 +58,11 @@ class Terminal:
         return Console(markup=False, highlight=False, emoji=False)
 
     def show(self, thing: Any = "") -> None:
-        """Print a result: a line, or something that rich draws."""
-        self.out.print(thing, soft_wrap=isinstance(thing, str))
+        """Print a result: lines, or something that rich draws."""
+        if isinstance(thing, str):
+            print(thing, flush=True)
+        else:
+            self.out.print(thing)
 
     def show_json(self, value: Any) -> None:
         """Print one JSON object on stdout."""

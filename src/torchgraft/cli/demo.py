@@ -42,15 +42,18 @@ def run(
     from torchgraft.fit import FitOptions, fit
 
     start, folder = time.monotonic(), Path(out)
-    stages = (("digits", write_digits, digits), ("reviews", write_reviews, reviews))
-    for name, write, source in stages:
+    stages = (
+        ("digits", write_digits, digits, "packaged/efficientnet_lite0"),
+        ("reviews", write_reviews, reviews, "packaged/minilm_l6"),
+    )
+    for name, write, source, backbone in stages:
         data = folder / "data" / name
-        terminal.show(f"\n{'=' * 78}\ngraft fit {data} --out {folder / name}\n{'=' * 78}")
+        line = f"graft fit {data} --backbone {backbone} --out {folder / name}"
+        terminal.show(f"\n{'=' * len(line)}\n{line}\n{'=' * len(line)}")
         with replacing(data) as draft:
             write(source, draft, seed)
-        show_run(
-            terminal, fit(FitOptions(target=str(data), out=str(folder / name), seed=seed), progress=terminal.progress)
-        )
+        options = FitOptions(target=str(data), backbone=backbone, out=str(folder / name), seed=seed)
+        show_run(terminal, fit(options, progress=terminal.progress))
     terminal.show(
         f"\nBoth in {time.monotonic() - start:.0f} s. Open {folder}/*/report.html in a browser, then try your own data."
     )

@@ -109,7 +109,7 @@ def backbones() -> list[Check]:
     from torchgraft.backbones import load, offers
 
     names = [offer.name for offer in offers() if offer.name.startswith("packaged/")]
-    checks = [_extra("text", "sentences: MiniLM", "packaged/minilm" in " ".join(names).lower())]
+    checks = [_extra("text", "sentences: MiniLM", "packaged/minilm_l6" in names)]
     try:
         start = time.monotonic()
         backbone = load("packaged/efficientnet_lite0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -55,6 +56,12 @@ def replacing(path: Path) -> Iterator[Path]:
             new.replace(path)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def clear_drafts(path: Path) -> None:
+    """Remove what killed processes left of writing `path`. Not for a folder into which another process may be writing."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -33,8 +33,8 @@ class Grams:
 
     def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """N texts to N x V float32 rows of length 1 (0 where a text holds none of the n-grams)."""
-        if not self.vocabulary:
-            return sparse.csr_matrix((len(texts), 0), dtype=np.float32)
+        if not self.vocabulary or not texts:
+            return sparse.csr_matrix((len(texts), len(self.vocabulary)), dtype=np.float32)
         return self._vectoriser.transform(texts).astype(np.float32)
 
     @cached_property

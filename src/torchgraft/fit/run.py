@@ -12,7 +12,7 @@ import numpy as np
 
 from torchgraft.core import options as core_options
 from torchgraft.core.errors import OptionError
-from torchgraft.core.files import storage
+from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory, seed_everything
 from torchgraft.data import folds
@@ -28,6 +28,7 @@ from torchgraft.model import Graft, load
 from torchgraft.tune.base import Problem
 
 RUN_FILE = "run.toml"
+OUTPUTS = ("model", "report.json", "report.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +54,11 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
     The same options give the same graft and the same numbers on one machine. Raises `UserError` for anything that
     the user can mend. Whatever stops it, features stay in the store and the best graft so far in `model/`.
     """
+    keep_memory()  # before torch is loaded: what it allocates at once is kept too
     start = time.monotonic()
     budget = core_options.seconds(options.budget)
     wanted = plan.methods(options.method)
     path = _open_folder(options)
-    keep_memory()
     seed_everything(options.seed)
 
     samples, findings = load_data(options, progress)
@@ -147,5 +148,7 @@ def _open_folder(options: FitOptions) -> Path:
     path = Path(options.out) if options.out else default_folder(options.target)
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
+    for name in (RUN_FILE, *OUTPUTS):
+        clear_drafts(path / name)  # of a run that was killed while it wrote
     core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, out=str(path))})
     return path

@@ -92,6 +92,17 @@ class Choice:
     logits: np.ndarray
 
 
+def measured(problem: Problem, class_weight: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What choices are made on: positions among the held-out rows, their classes, their weights.
+
+    Rows whose class was absent from their fold's fit rows are left out: no setting can be right about them.
+    """
+    y = problem.y[problem.held_out]
+    learnt = np.concatenate([np.isin(problem.y[held], problem.y[fit]) for fit, held in problem.folds])
+    rows = np.flatnonzero(learnt) if learnt.any() else np.arange(len(y))
+    return rows, y[rows], sample_weights(y[rows], class_weight)
+
+
 def choose(
     problem: Problem,
     settings: Iterable[S],
@@ -102,17 +113,13 @@ def choose(
 ) -> Choice:
     """The setting with the least calibrated log loss, pooled over the held-out rows of all folds; the first of equals.
 
-    Stops after `patience` settings in a row that don't improve. Rows whose class was absent from their fold's fit
-    rows are left out of the loss: no setting can be right about them.
+    Stops after `patience` settings in a row that don't improve.
     """
-    y = problem.y[problem.held_out]
-    learnt = np.concatenate([np.isin(problem.y[held], problem.y[fit]) for fit, held in problem.folds])
-    rows = np.flatnonzero(learnt) if learnt.any() else np.arange(len(y))
-    weights = sample_weights(y[rows], class_weight)
+    rows, y, weights = measured(problem, class_weight)
     best, worse = None, 0
     for setting in settings:
         logits = logits_of(setting)
-        loss, temperature = calibrated_loss(y[rows], logits[rows], weights)
+        loss, temperature = calibrated_loss(y, logits[rows], weights)
         if best is None or loss < best.loss - 1e-9:
             best, worse = Choice(setting, loss, temperature, logits), 0
         else:
@@ -182,7 +189,7 @@ class _PathLogits:
         self.pairs = [(fitted.solver(scaling), held) for fitted, held in folds]
 
     def __call__(self, c: float) -> np.ndarray:
-        return np.concatenate([solver.solve(c, tolerance=1e-4).logits(held) for solver, held in self.pairs])
+        return np.concatenate([solver.solve(c, tolerance=1e-6).logits(held) for solver, held in self.pairs])
 
 
 def candidate(

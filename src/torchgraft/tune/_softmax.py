@@ -78,8 +78,8 @@ class Softmax:
         self.theta[-1] = prior - prior.mean()
         self.objective = float("nan")
 
-    def solve(self, c: float, *, tolerance: float = 1e-5, limit: int = 1000) -> LinearHead:
-        """The minimum for C = `c`, from the last one found, to `tolerance` (largest entry of the scaled gradient).
+    def solve(self, c: float, *, tolerance: float = 1e-9, limit: int = 1000) -> LinearHead:
+        """The minimum for C = `c`, from the last one found; stops where a step gains less than `tolerance` of it.
 
         `objective` then holds the value reached, divided by C sum s. See `spread` for classes without a sample.
         """
@@ -91,7 +91,7 @@ class Softmax:
             loss, gradient = self._loss(theta)
             return loss + 0.5 * float((penalty * theta**2).sum()), ((gradient + penalty * theta) * stretch).ravel()
 
-        options = {"maxiter": limit, "maxfun": 2 * limit, "gtol": tolerance, "ftol": 1e-4 * tolerance}
+        options = {"maxiter": limit, "maxfun": 2 * limit, "gtol": 1e-9, "ftol": tolerance}
         if len(self.present) > 1:
             found = minimize(value, (self.theta / stretch).ravel(), jac=True, method="L-BFGS-B", options=options)
             self.theta, self.objective = found.x.reshape(self.theta.shape) * stretch, float(found.fun)

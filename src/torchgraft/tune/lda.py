@@ -46,16 +46,15 @@ def fit(problem: Problem, options: Options) -> Candidate:
         mapping, scatter = _fitted(problem, source, rows, options)
         folds.append((scatter, mapping.transform(z[held])))
 
-    def logits_of(shrinkage: float | None) -> np.ndarray:
-        return np.concatenate([scatter.head(shrinkage, n_classes).logits(held) for scatter, held in folds])
+    def logits_of(shrinkage: float | None, temperature: float = 1.0) -> np.ndarray:
+        return np.concatenate([s.head(shrinkage, n_classes, temperature).logits(held) for s, held in folds])
 
     choice = choose(problem, (None, *options.shrinkages), logits_of, options.class_weight)
     mapping, scatter = _fitted(problem, source, np.arange(len(z)), options)
     shrinkage = scatter.ledoit_wolf if choice.setting is None else choice.setting
     head = scatter.head(shrinkage, n_classes, choice.temperature)
-    return candidate(
-        problem, (Part(source, mapping),), head, choice.logits / choice.temperature, {"shrinkage": float(shrinkage)}
-    )
+    logits = logits_of(choice.setting, choice.temperature)
+    return candidate(problem, (Part(source, mapping),), head, logits, {"shrinkage": float(shrinkage)})
 
 
 def _fitted(problem: Problem, source: str, rows: np.ndarray, options: Options) -> tuple[Mapping, Scatter]:
