@@ -85,9 +85,7 @@ def show_scores(terminal: Terminal, scores: Mapping[str, Any]) -> None:
 
 
 def _ladder(report: Mapping[str, Any]) -> Table:
-    drawn = table(
-        "", "method", "backbone", "accuracy, % [95 %]", "seconds", "", right=("accuracy, % [95 %]", "seconds")
-    )
+    drawn = table("", "method", "backbone", "% right [95 %]", "s", "", right=("% right [95 %]", "s"))
     for row in report["ladder"]:
         style = "bold green" if row["chosen"] else ""
         cells = (

@@ -62,7 +62,9 @@ class Terminal:
         if isinstance(thing, str):
             print(thing, flush=True)
         else:
-            self.out.print(thing)
+            from rich.text import Text
+
+            self.out.print(thing, soft_wrap=isinstance(thing, Text))
 
     def show_json(self, value: Any) -> None:
         """Print one JSON object on stdout."""
