@@ -24,9 +24,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", help="names of the sets to run (default: all)")
     parser.add_argument("--features", nargs="*", default=[], help="more sets: .npz files with x_train and y_train")
     arguments = parser.parse_args()
-    print(
-        "| set | N x D, C | worst relative difference | ours, s | scikit-learn, s | ratio |\n|---|---|---|---|---|---|"
-    )
+    print("| set | N x D, C | largest relative excess | ours, s | scikit-learn, s | ratio |\n|---|---|---|---|---|---|")
     for name, (z, y) in (_made() | {path: _cached(path) for path in arguments.features}).items():
         if not arguments.sets or name in arguments.sets:
             _row(name, z, y)

@@ -38,11 +38,11 @@ def test_says_why_it_does_not_apply(dense_problem, make_problem):
 
 @pytest.mark.shared
 def test_trec_level(shared_data, make_problem):
-    """Words and characters with logistic regression reach 0.69 to 0.75 on 1000 training texts of TREC."""
+    """scikit-learn's TF-IDF of words 1-2 with LogisticRegression(C=10) gets 0.7825 of these 400 right."""
     with (shared_data / "trec" / "train.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))[:1400]
     y = np.array([int(row["label"]) for row in rows])
     folds = ((np.arange(1000), np.arange(1000, 1400)),)
     candidate = tfidf.fit(make_problem({"text": [row["text"] for row in rows]}, y, folds=folds), tfidf.Options())
-    assert (candidate.logits.argmax(axis=1) == y[candidate.rows]).mean() > 0.68
+    assert (candidate.logits.argmax(axis=1) == y[candidate.rows]).mean() > 0.7725
     assert assemble(candidate.parts, {"text": ["Who ?"]}).shape[1] == candidate.head.weight.shape[1]

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -19,10 +18,12 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """An empty table with a light frame; the columns named in `right` are set flush right."""
-    drawn = Table(box=SIMPLE, pad_edge=False)
+    """An empty table; the columns named in `right` are set flush right."""
+    drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for i, name in enumerate(columns):
-        drawn.add_column(name, justify="right" if name in right else "left", no_wrap=i == 0 or name in right)
+        drawn.add_column(
+            name, justify="right" if name in right else "left", no_wrap=i == 0 or name in right, overflow="fold"
+        )
     return drawn
 
 

@@ -113,6 +113,7 @@ def backbones() -> list[Check]:
     try:
         start = time.monotonic()
         backbone = load("packaged/efficientnet_lite0")
+        backbone.module.eval()  # a network is built when it is first asked for
         detail = f"{', '.join(names)}; {backbone.name} loads in {time.monotonic() - start:.1f} s"
         return [Check(name="packaged weights", state="ok", detail=detail), *checks]
     except UserError as error:
@@ -175,7 +176,7 @@ def _engine(name: str, folder: Path) -> Check:
 
     extra = {"onnxruntime": "onnx", "openvino": "openvino"}.get(name)
     if extra and find_spec(name) is None:
-        return _extra(extra, name, False)
+        return _extra(extra, f"engine {name}", False)
     start = time.monotonic()
     try:
         samples = as_samples(_pictures(folder), "image")
@@ -184,13 +185,13 @@ def _engine(name: str, folder: Path) -> Check:
         cure = (
             f"pip install --upgrade 'torchgraft[{extra}]', or leave it: torch does the work" if extra else "see torch"
         )
-        return Check(name=name, state="off" if extra else "bad", detail=_first_line(error), cure=cure)
+        return Check(name=f"engine {name}", state="off" if extra else "bad", detail=_first_line(error), cure=cure)
     try:
         found = version(name)
     except PackageNotFoundError:
         found = ""
     return Check(
-        name=name,
+        name=f"engine {name}",
         state="ok",
         detail=f"{found} computes, and agrees with torch ({time.monotonic() - start:.1f} s)".strip(),
     )

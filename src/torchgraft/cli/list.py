@@ -57,19 +57,14 @@ def _backbones(terminal: Terminal, json: bool) -> None:
         terminal.show_json({"backbones": [dataclasses.asdict(offer) for offer in found]})
         return
     numbers = ("features", "parameters", "on disk")
-    drawn = table("name", "for", *numbers, "licence", "", right=numbers)
+    drawn = table("name", "for", *numbers, "licence", right=numbers)
     for offer in found:
         size = f"{offer.size / 1e6:.1f} MB" if offer.size else ""
-        drawn.add_row(
-            offer.name,
-            offer.modality,
-            str(offer.width),
-            f"{offer.parameters / 1e6:.1f} M",
-            size,
-            offer.licence,
-            offer.note,
-        )
+        millions = f"{offer.parameters / 1e6:.1f} M"
+        drawn.add_row(offer.name, offer.modality, str(offer.width), millions, size, offer.licence)
     terminal.show(drawn)
-    terminal.show(
-        "Others by name, with a download: timm/NAME, torchvision/NAME, transformers/NAME; local/FOLDER needs none."
-    )
+    terminal.show("")
+    for offer in found:
+        if offer.note:
+            terminal.show(f"{offer.name}: {offer.note}")
+    terminal.show("Others by name, with a download: timm/NAME, torchvision/NAME, transformers/NAME; or local/FOLDER.")

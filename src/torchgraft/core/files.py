@@ -23,6 +23,7 @@ _CURES = {
     errno.EPERM: "there is no permission to write there. Choose another folder",
     errno.EROFS: "the file system is read-only. Choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder",
+    errno.EISDIR: "a folder of that name is in the way. Choose another place",
     errno.EEXIST: "a file of that name is in the way. Choose another folder",
 }
 
@@ -43,7 +44,8 @@ def storage(path: Path | str) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well it takes `path`'s place in one step.
 
-    Works for a file and for a folder (a folder in the way is removed first). On an error nothing is left behind.
+    Works for a file and for a folder (an older folder makes way first). On an error nothing is left behind,
+    and what was there before stays.
     """
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +54,20 @@ def replacing(path: Path) -> Iterator[Path]:
             new = draft / path.name
             yield new
             if new.is_dir() and path.is_dir():
-                path.rename(draft / "old")
-            new.replace(path)
+                _swap(new, path, draft / "old")
+            else:
+                new.replace(path)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _swap(new: Path, path: Path, old: Path) -> None:
+    path.rename(old)
+    try:
+        new.replace(path)
+    except BaseException:
+        old.rename(path)
+        raise
 
 
 def clear_drafts(path: Path) -> None:
@@ -79,7 +91,7 @@ def digest(parts: Iterable[bytes | str]) -> str:
     """BLAKE2b of the parts, 32 hexadecimal digits; each part's length is hashed too, so that parts can't run together."""
     total = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         total.update(len(data).to_bytes(8, "little"))
         total.update(data)
     return total.hexdigest()

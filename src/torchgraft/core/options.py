@@ -19,7 +19,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def build(kind: type[T], values: dict[str, Any], *, where: str = "") -> T:
-    """Make the options dataclass `kind` from plain values; all wrong names and types stand in one `OptionError`."""
+    """Make the options dataclass `kind` from plain values; all wrong or missing names and all wrong types stand in one `OptionError`."""
     hints = typing.get_type_hints(kind)
     problems = [
         f"no option '{name}'.{did_you_mean(name, hints)} Known: {', '.join(hints)}" for name in values if name not in hints
@@ -27,29 +27,40 @@ def build(kind: type[T], values: dict[str, Any], *, where: str = "") -> T:
     for name, value in values.items():
         if name in hints and not _fits(value, hints[name]):
             problems.append(f"{name} expects {_words(hints[name])}, got {value!r}")
+    needed = (f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING)
+    problems += [f"{name} is missing; expected {_words(hints[name])}" for name in needed if name not in values]
     if problems:
         raise OptionError((f"{where}: " if where else "") + "; ".join(problems) + ".")
     return kind(**{name: _coerce(value, hints[name]) for name, value in values.items()})
 
 
 def to_toml(path: Path, sections: dict[str, Any]) -> None:
-    """Write options as TOML, in one step; a field that is None is left out (TOML has no null)."""
+    """Write options as TOML, in one step; a field that is None is left out (TOML has no null).
+
+    Raises `OptionError` for text that is not Unicode, like a path of bytes that are no UTF-8.
+    """
     lines: list[str] = []
     for section, options in sections.items():
         values = dataclasses.asdict(options) if dataclasses.is_dataclass(options) else dict(options)
         lines.append(f"[{section}]")
         lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
         lines.append("")
-    write_text(path, "\n".join(lines))
+    text = "\n".join(lines)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        bad = text[: error.end].rpartition("\n")[2]
+        raise OptionError(f"an option or path is not Unicode text: {bad!a}. Rename the file or folder.") from None
+    write_text(path, text)
 
 
 def from_toml(path: Path) -> dict[str, dict[str, Any]]:
-    """Read what `to_toml` wrote. Raises `OptionError` where the file is missing or not TOML."""
+    """Read what `to_toml` wrote. Raises `OptionError` where the file is missing, unreadable or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OptionError(f"{path} does not exist. Expected the run.toml that `graft fit` wrote.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise OptionError(f"{path} is not a readable TOML file: {error}.") from None
 
 
@@ -92,4 +103,7 @@ def _words(hint: Any) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if not isinstance(value, Path) else json.dumps(str(value))
+    if isinstance(value, float):
+        return repr(value)  # inf and nan are spelled as TOML does
+    # a JSON string is a TOML string, but for the one control character that JSON leaves as it is
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False).replace("\x7f", "\\u007f")

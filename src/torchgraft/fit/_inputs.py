@@ -58,16 +58,20 @@ def _with_test(target: Samples, test: Samples) -> Samples:
     """Put both into one: what `test` holds is the test split, whatever its folders are called."""
     if test.modality != target.modality:
         raise DataError(f"--test holds {test.modality} samples, the target {target.modality} samples.")
+    if isinstance(target.x, np.ndarray) and test.x.shape[1:] != target.x.shape[1:]:
+        widths = f"{test.x.shape[1]} features a sample, the target {target.x.shape[1]}"
+        raise DataError(f"--test {test.root} holds {widths}. Expected features made in the same way.")
     unknown = sorted(set(test.classes) - set(target.classes))
     known = [target.classes.index(name) if name in target.classes else -1 for name in test.classes]
     y = np.array([known[label] if label >= 0 else -1 for label in test.y], dtype=np.int64)
     findings = [*target.findings, *test.findings]
+    strange = (test.y >= 0) & (y < 0)
     if unknown:
         message = f"test samples have labels that the target lacks: {', '.join(unknown)}"
-        findings.append(_left_out(test, y < 0, "unknown_label", message))
+        findings.append(_left_out(test, strange, "unknown_label", message))
     if not (y >= 0).any():
         raise DataError(f"--test {test.root} has no sample with a label of the target ({', '.join(target.classes)}).")
-    test, y = test.take(y >= 0), y[y >= 0]
+    test, y = test.take(~strange), y[~strange]
     same = set(target.ids) & set(test.ids)
     return replace(
         target,

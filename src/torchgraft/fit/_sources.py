@@ -54,7 +54,7 @@ def gather(samples: Samples, names: Sequence[str], *, engine: str, deadline: flo
         if expected > left and found:
             skipped.append(Skipped(name=name, reason=f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left"))
             continue
-        if expected > left:
+        if expected > max(left, 1.0):
             samples, finding = _part_of(samples, max(left, 1.0) / expected)
             findings.append(finding)
         found[name] = features.extract(samples, backbone, engine=engine, progress=progress)

@@ -72,7 +72,7 @@ class Report:
         """Read `report.json` of a run. Raises `ArtifactError` where it is missing or damaged."""
         try:
             return cls(path, json.loads((path / "report.json").read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ArtifactError(f"{path} holds no readable report.json ({error}). Expected the folder of a run.") from error
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from torchgraft.data import Samples
 def as_samples(items: Sequence[str | Path] | np.ndarray, modality: str) -> Samples:
     """Unlabelled samples from plain values. Raises `DataError` where the values don't fit the modality."""
     if modality == "array":
-        x: Any = np.asarray(items, dtype=np.float32)
+        x: Any = _numbers(items)
         if x.ndim != 2 or not np.isfinite(x).all():
             raise DataError(f"features must be N x D and finite, got shape {x.shape}, {int((~np.isfinite(x)).sum())} not finite.")
-    elif isinstance(items, str | Path) or not all(isinstance(item, str | Path) for item in items):
+    elif isinstance(items, str | Path) or not isinstance(items, Iterable) or not all(isinstance(item, str | Path) for item in items):
         raise DataError(f"predict expects a list of {'paths' if modality == 'image' else 'texts'}, got {type(items).__name__}.")
     else:
         x = [Path(item) for item in items] if modality == "image" else [str(item) for item in items]
@@ -31,3 +31,11 @@ def as_samples(items: Sequence[str | Path] | np.ndarray, modality: str) -> Sampl
         split=np.full(len(x), "", dtype="<U5"),
         root=Path("."),
     )
+
+
+def _numbers(items: Any) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            return np.asarray(items, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"features must be N x D numbers, got {type(items).__name__} ({error}).") from error

@@ -33,14 +33,17 @@ def saved_check(graft: Graft, samples: Samples) -> dict[str, np.ndarray]:
 
 def verify_check(graft: Graft, check: Mapping[str, np.ndarray]) -> None:
     """Predict the stored inputs afresh, past the feature store; raise `ArtifactError` where the outputs differ."""
-    expected = check["probabilities"]
-    inputs = [check[f"input.{i}"] for i in range(len(expected))]
+    try:
+        expected = check["probabilities"]
+        inputs = [check[f"input.{i}"] for i in range(len(expected))]
+    except KeyError as error:
+        raise ArtifactError(f"check.safetensors has no {error}: it is damaged. Copy the folder again, or fit again.") from error
     with tempfile.TemporaryDirectory(prefix="torchgraft-check-") as folder:
         samples = as_samples(_from_bytes(inputs, graft.modality, Path(folder)), graft.modality)
         blocks, kept, _ = graft.blocks(samples, store=features.Store(Path(folder) / "store"))
         found = np.exp(graft.log_probabilities(blocks)) if len(kept) else np.zeros((0, len(graft.classes)))
-    if found.shape != expected.shape or np.abs(found - expected).max() > TOLERANCE:
-        worst = np.abs(found - expected).max() if found.shape == expected.shape else float("nan")
+    worst = np.abs(found - expected).max(initial=0.0) if found.shape == expected.shape else float("nan")
+    if not worst <= TOLERANCE:  # NaN is no agreement
         raise ArtifactError(
             f"the self-check failed: stored inputs give probabilities up to {worst:.3f} away from the stored outputs "
             f"(at most {TOLERANCE} is normal). The files, the backbone or an installed library differ from when it was saved. "

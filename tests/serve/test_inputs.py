@@ -1,0 +1,66 @@
+"""What is given to predict, as items in order."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchgraft.core.errors import DataError
+from torchgraft.data import ReadOptions
+from torchgraft.serve import Item, open_inputs
+
+
+def test_folders_are_walked_and_files_taken_as_they_are(album: Path) -> None:
+    inputs = open_inputs([str(album / "notes.md"), str(album)], "image")
+    names = [Path(item.id).relative_to(album).as_posix() for item in inputs.items]
+    assert names == ["notes.md", "a.png", "broken.jpg", "deep/b.png", "deep/er/c.jpg"]
+    assert inputs.total == 5
+
+
+def test_lines_keep_their_numbers_and_bad_ones_their_reason() -> None:
+    stream = io.BytesIO("\ufefffirst\r\n\n  second \n".encode() + b"\xe9t\xe9\n")
+    assert list(open_inputs(["-"], "text", stdin=stream).items) == [
+        Item(id="stdin:1", value="first"),
+        Item(id="stdin:3", value="second"),
+        Item(id="stdin:4", value=None, error="not UTF-8: byte 0xe9"),
+    ]
+
+
+def test_texts_from_a_folder_of_tables_and_line_files(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("n,said\n1,one two three\n2,\n3,four five six\n", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("seven\neight\n", encoding="utf-8")
+    inputs = open_inputs([str(tmp_path)], "text", options=ReadOptions(text="said"))
+    items = list(inputs.items)
+    assert [item.value for item in items] == ["seven", "eight", "one two three", "four five six"]
+    assert [item.id for item in items][2:] == ["b.csv:2", "b.csv:4"]
+    assert "empty_text" in {finding.kind for finding in inputs.findings} or inputs.findings
+
+
+def test_rows_of_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", X=np.arange(6, dtype=np.float32).reshape(3, 2))
+    items = list(open_inputs([str(tmp_path / "x.npz")], "array").items)
+    np.testing.assert_array_equal(np.stack([item.value for item in items]), [[0, 1], [2, 3], [4, 5]])
+
+
+def test_every_missing_path_is_named_at_once(album: Path) -> None:
+    with pytest.raises(DataError, match=r"2 of 3 paths do not exist: .*a.pgn, .*zz\. Did you mean 'a.png'\?"):
+        open_inputs([str(album / "a.pgn"), str(album), str(album / "zz")], "image")
+
+
+def test_a_folder_without_anything_to_predict(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no file to predict"):
+        open_inputs([str(tmp_path)], "image")
+
+
+def test_texts_for_a_graft_of_images() -> None:
+    with pytest.raises(DataError, match="'-' gives texts"):
+        open_inputs(["-"], "image")
+
+
+def test_a_table_for_a_graft_of_arrays(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text\nsome words here\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds text samples; this graft takes array samples"):
+        list(open_inputs([str(tmp_path / "t.csv")], "array").items)
