@@ -1,43 +1,52 @@
-"""Messages: what was expected, what came, what to do."""
+"""Messages: what was expected, what came, what is near."""
 
 from __future__ import annotations
+
+import inspect
 
 import pytest
 
 from torchgraft.core import errors
-from torchgraft.core.errors import GraftError, MissingExtra, UnknownName, UserError, did_you_mean, shorten
 
 
-def test_an_unknown_name_gets_a_near_miss_and_the_known_names() -> None:
-    error = UnknownName("adapt", "corall", ["dan", "coral", "dann"], see="See `graft list methods`.")
-    assert (
-        str(error) == "adapt has no 'corall'. Did you mean 'coral'? Known: coral, dan, dann. See `graft list methods`."
-    )
-    assert error.name == "corall"
+def test_every_error_of_ours_is_one_tree() -> None:
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+    assert all(issubclass(kind, errors.GraftError) for kind in kinds)
+    assert all(issubclass(kind, errors.UserError) for kind in kinds if kind is not errors.GraftError)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("corall", " Did you mean 'coral'?"),
+        ("CORAL", " Did you mean 'coral'?"),
+        ("zebra", ""),
+        ("", ""),
+    ],
+)
+def test_near_misses(name: str, expected: str) -> None:
+    assert errors.did_you_mean(name, ["coral", "lda", "knn"]) == expected
+
+
+def test_two_near_misses_at_most() -> None:
+    said = errors.did_you_mean("prob", ["probe", "probs", "prone"])
+    assert said.count("'") == 4
+
+
+def test_an_unknown_name_says_what_is_known() -> None:
+    error = errors.UnknownName("tune", "ldaa", {"lda", "knn"}, see="See `graft list methods`.")
+    assert str(error) == "tune has no 'ldaa'. Did you mean 'lda'? Known: knn, lda. See `graft list methods`."
+    assert error.name == "ldaa"
 
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
-    error = MissingExtra("backbone 'transformers/bert'", "transformers", "text")
-    assert str(error) == "backbone 'transformers/bert' needs transformers. Install it: pip install 'torchgraft[text]'."
+    error = errors.MissingExtra("Parquet", "pyarrow", "parquet")
+    assert str(error) == "Parquet needs pyarrow. Install it: pip install 'torchgraft[parquet]'."
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"),
-    [("LDA", " Did you mean 'lda'?"), ("lin_probe", " Did you mean 'linear_probe'?"), ("zzz", ""), ("", "")],
+    ("names", "expected"),
+    [([], "nothing"), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b, c"), (["a", "b", "c", "d"], "a, b, c, ... (+1 more)")],
 )
-def test_near_misses(name: str, hint: str) -> None:
-    assert did_you_mean(name, ["lda", "linear_probe"]) == hint
-
-
-@pytest.mark.parametrize(
-    ("names", "words"), [([], "nothing"), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b, ... (+1 more)")]
-)
-def test_long_lists_are_cut(names: list[str], words: str) -> None:
-    assert shorten(names, limit=2) == words
-
-
-def test_every_error_is_one_of_the_tree() -> None:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert len(kinds) >= 8
-    assert all(issubclass(kind, GraftError) for kind in kinds)
-    assert all(issubclass(kind, UserError) for kind in kinds if kind is not GraftError)
+def test_long_lists_are_cut(names: list[str], expected: str) -> None:
+    assert errors.shorten(names, 3) == expected

@@ -1,13 +1,12 @@
-"""Options: built from plain values, written as TOML, read back."""
+"""Options: every problem at once, near misses, TOML and back."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torchgraft.core.errors import OptionError
@@ -15,81 +14,115 @@ from torchgraft.core.options import build, from_toml, seconds, to_toml
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baking:
-    dough: str
-    heat: float = 220.0
-    loaves: int = 1
-    seeds: tuple[str, ...] = ()
+class Example:
+    name: str
     note: str | None = None
-    steam: bool = False
-
-
-def test_values_become_the_dataclass() -> None:
-    assert build(Baking, {"dough": "rye", "heat": 200, "seeds": ["flax"]}) == Baking(
-        dough="rye", heat=200.0, seeds=("flax",)
-    )
-    assert isinstance(build(Baking, {"dough": "rye", "heat": 200}).heat, float)
+    count: int = 1
+    rate: float = 0.5
+    on: bool = False
+    tags: tuple[str, ...] = ()
 
 
 def test_all_problems_stand_in_one_message() -> None:
     with pytest.raises(OptionError) as caught:
-        build(Baking, {"dough": 3, "loafs": 2, "heat": "hot", "loaves": True, "seeds": "flax"}, where="run.toml")
+        build(Example, {"nam": "a", "count": "3", "rate": True, "on": 1, "tags": ["a", 2]}, where="run.toml")
     message = str(caught.value)
-    assert message.startswith("run.toml: ")
-    assert "no option 'loafs'. Did you mean 'loaves'" in message
-    assert "dough expects text, got 3" in message
-    assert "heat expects a number, got 'hot'" in message
-    assert "loaves expects a whole number, got True" in message
-    assert "seeds expects a list of text, got 'flax'" in message
-
-
-def test_a_missing_option_is_named() -> None:
-    with pytest.raises((OptionError, TypeError), match="dough"):
-        build(Baking, {"heat": 200})
-
-
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-
-
-@given(
-    st.builds(
-        Baking,
-        dough=_TEXT,
-        heat=st.floats(allow_nan=False, allow_infinity=False),
-        loaves=st.integers(-(2**53), 2**53),
-        seeds=st.lists(_TEXT, max_size=3).map(tuple),
-        note=st.none() | _TEXT,
-        steam=st.booleans(),
-    )
-)
-def test_toml_gives_back_what_was_written(tmp_path_factory, options: Baking) -> None:
-    path = tmp_path_factory.mktemp("toml") / "run.toml"
-    to_toml(path, {"fit": options})
-    assert build(Baking, from_toml(path)["fit"]) == options
-
-
-def test_sections_and_paths(tmp_path: Path) -> None:
-    to_toml(tmp_path / "run.toml", {"a": {"where": Path("x/y"), "skip": None}, "b": {"n": (1, 2)}})
-    assert tomllib.loads((tmp_path / "run.toml").read_text()) == {"a": {"where": "x/y"}, "b": {"n": [1, 2]}}
+    assert message.startswith("run.toml: no option 'nam'. Did you mean 'name'?")
+    for problem in (
+        "count expects a whole number, got '3'",
+        "rate expects a number, got True",
+        "on expects true or false, got 1",
+        "tags expects a list of text, got ['a', 2]",
+        "name is missing; expected text",
+    ):
+        assert problem in message
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "does not exist"), (b"a = ", "not a readable TOML"), (b"\xff", "not a readable TOML")],
+    ("values", "field", "expected"),
+    [
+        ({"rate": 1}, "rate", 1.0),
+        ({"tags": ["a", "b"]}, "tags", ("a", "b")),
+        ({"note": None}, "note", None),
+        ({"note": "x"}, "note", "x"),
+    ],
 )
-def test_files_that_are_no_options(tmp_path: Path, content: bytes | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "run.toml").write_bytes(content)
-    with pytest.raises(OptionError, match=message):
+def test_values_become_the_type_of_the_field(values: dict, field: str, expected: object) -> None:
+    value = getattr(build(Example, {"name": "a", **values}), field)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize("values", [{"count": True}, {"count": 1.0}, {"note": 3}, {"tags": "ab"}, {"name": None}])
+def test_wrong_types_are_refused(values: dict) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(values))} expects"):
+        build(Example, {"name": "a", **values})
+
+
+def test_an_optional_field_is_called_by_its_type() -> None:
+    with pytest.raises(OptionError, match="note expects text, got 3"):
+        build(Example, {"name": "a", "note": 3})
+
+
+_text = st.text(st.characters(codec="utf-8"))
+_examples = st.builds(
+    Example,
+    name=_text,
+    note=st.none() | _text,
+    count=st.integers(-(2**63), 2**63 - 1),
+    rate=st.floats(allow_nan=False),
+    on=st.booleans(),
+    tags=st.lists(_text, max_size=3).map(tuple),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(example=_examples)
+def test_toml_and_back(tmp_path: Path, example: Example) -> None:
+    to_toml(tmp_path / "run.toml", {"fit": example, "more": {"path": Path("a b"), "none": None}})
+    read = from_toml(tmp_path / "run.toml")
+    assert build(Example, read["fit"]) == example
+    assert read["more"] == {"path": "a b"}
+
+
+def test_none_is_left_out(tmp_path: Path) -> None:
+    to_toml(tmp_path / "run.toml", {"fit": Example(name="a")})
+    assert "note" not in (tmp_path / "run.toml").read_text()
+    to_toml(tmp_path / "run.toml", {"fit": replace(Example(name="a"), note="")})
+    assert from_toml(tmp_path / "run.toml")["fit"]["note"] == ""
+
+
+def test_text_that_is_not_unicode_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"not Unicode text: 'name = .*\\udce9'"):
+        to_toml(tmp_path / "run.toml", {"fit": Example(name="caf\udce9")})
+    assert not (tmp_path / "run.toml").exists()
+
+
+def test_a_missing_file_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"does not exist. Expected the run.toml"):
         from_toml(tmp_path / "run.toml")
 
 
-@pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), (" 10m ", 600), ("1.5h", 5400), ("0.5 m", 30)])
-def test_times_by_hand(text: str, value: float) -> None:
-    assert seconds(text) == value
+@pytest.mark.parametrize("data", [b"[fit", b"a = \xff", b"\x00\x01"])
+def test_a_damaged_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "run.toml").write_bytes(data)
+    with pytest.raises(OptionError, match="not a readable TOML file"):
+        from_toml(tmp_path / "run.toml")
 
 
-@pytest.mark.parametrize("text", ["", "soon", "0", "0m", "-5", "5d", "1e3", "10 m s", "nan", "inf"])
+def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="not a readable TOML file"):
+        from_toml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m ", 120), ("0.5", 0.5)]
+)
+def test_times(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "0", "0.0h", "1d", "1m30s", "1e3", ".5", "nan", "inf", "10 minutes"])
 def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(OptionError, match="--budget expects a time like 90s, 10m or 1h"):
-        seconds(text)
+    with pytest.raises(OptionError, match="--limit expects a time like 90s, 10m or 1h"):
+        seconds(text, option="--limit")

@@ -1,21 +1,22 @@
-"""The silent listener."""
+"""The silent listener takes everything and says nothing."""
 
 from __future__ import annotations
 
 import pytest
 
-from torchgraft.core.progress import SILENT, Bar
+from torchgraft.core.progress import SILENT, Bar, Progress
 
 
-def test_silence(capsys: pytest.CaptureFixture) -> None:
-    SILENT.say("hello")
-    with SILENT.bar("counting", 3) as bar:
+def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    SILENT.say("a line")
+    with SILENT.bar("work", 3) as bar:
         bar.advance()
         bar.advance(2)
-    assert isinstance(bar, Bar)
     assert capsys.readouterr() == ("", "")
+    assert isinstance(bar, Bar)
+    assert type(SILENT) is Progress
 
 
-def test_an_error_passes_through_a_bar() -> None:
-    with pytest.raises(KeyError), SILENT.bar("counting", 3):
-        raise KeyError("x")
+def test_errors_inside_a_bar_pass() -> None:
+    with pytest.raises(RuntimeError, match="stop"), SILENT.bar("work", 3):
+        raise RuntimeError("stop")

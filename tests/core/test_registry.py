@@ -1,4 +1,4 @@
-"""The folder is the registry: names, lines, loading, plug-ins."""
+"""The folder is the registry: names from files, lines from docstrings, nothing imported for a list."""
 
 from __future__ import annotations
 
@@ -12,59 +12,78 @@ import pytest
 from torchgraft.core import registry
 from torchgraft.core.errors import UnknownName
 
+ROOMS = ("backbones", "cli", "data", "tune")
+_LIST = f"""
+import sys
+from torchgraft.core import registry
+for room in {ROOMS}:
+    assert registry.describe(room) and registry.names(room)
+heavy = [name for name in sys.modules if name in ("torch", "numpy", "sklearn")]
+rooms = [name for name in sys.modules if name.startswith("torchgraft.") and name.split(".")[1] != "core"]
+print(heavy + rooms)
+"""
+
+
+def test_listing_imports_nothing() -> None:
+    listed = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, check=True)
+    assert listed.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_entry_has_a_line(room: str) -> None:
+    lines = registry.describe(room)
+    assert tuple(lines) == registry.names(room)
+    assert all(line and not line.startswith("from ") for line in lines.values())
+    assert "base" not in lines
+    assert not [name for name in lines if name.startswith("_")]
+
+
+def test_a_line_is_the_first_of_the_docstring() -> None:
+    module = registry.get("tune", "lda")
+    assert registry.describe("tune")["lda"] == (module.__doc__ or "").partition("\n")[0]
+
+
+@pytest.mark.parametrize("name", ["base", "_softmax", "__init__", "nothing"])
+def test_what_is_no_entry_is_unknown(name: str) -> None:
+    with pytest.raises(UnknownName, match=f"tune has no '{name}'"):
+        registry.get("tune", name)
+
+
+def test_a_near_miss_is_offered() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'linear_probe'"):
+        registry.get("tune", "linear-probe")
+
 
 @pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A room of two entries beside files that are none."""
-    for name, text in {
-        "coral": '"""Second moments aligned.\n\nMore."""\nraise RuntimeError("imported")',
-        "dan": "x = 1",
-        "base": '"""What an entry offers."""',
-        "_shared": '"""Private."""',
-        "__init__": '"""The room."""',
-    }.items():
-        path = tmp_path / "align" / f"{name}.py"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(registry, "_PACKAGE", tmp_path)
-    return "align"
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside_method.py").write_text("WORD = 'from outside'")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [
+        EntryPoint("outside", "outside_method", "torchgraft.tune"),
+        EntryPoint("lda", "outside_method", "torchgraft.tune"),
+        EntryPoint("gone", "no_such_module", "torchgraft.tune"),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
 
 
-def test_names_are_the_public_files(room: str) -> None:
-    assert registry.names(room) == ("coral", "dan")
+@pytest.mark.usefixtures("plugin")
+def test_a_plug_in_is_an_entry() -> None:
+    assert "outside" in registry.names("tune")
+    assert registry.describe("tune")["outside"] == "from outside_method"
+    assert "outside_method" not in sys.modules, "a list imports no plug-in either"
+    assert registry.get("tune", "outside").WORD == "from outside"
+    assert "outside" not in registry.names("data")
 
 
-def test_lines_are_read_without_importing(room: str) -> None:
-    assert registry.describe(room) == {"coral": "Second moments aligned.", "dan": ""}
+@pytest.mark.usefixtures("plugin")
+def test_our_own_entries_can_not_be_taken_over() -> None:
+    assert registry.get("tune", "lda").__name__ == "torchgraft.tune.lda"
+    assert registry.describe("tune")["lda"] != "from outside_method"
+    assert registry.names("tune").count("lda") == 1
 
 
-def test_an_unknown_entry_gets_a_near_miss(room: str) -> None:
-    with pytest.raises(UnknownName, match="align has no 'corall'. Did you mean 'coral'"):
-        registry.get(room, "corall")
-    with pytest.raises(UnknownName):
-        registry.get(room, "_shared")
-
-
-def test_getting_an_entry_imports_that_file_alone() -> None:
-    code = (
-        "import sys; from torchgraft.core import registry; registry.get('cli', 'list')\n"
-        "print([n for n in sys.modules if n.startswith('torchgraft.cli.') and n.split('.')[2] in ('fit', 'demo', 'list')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "torchgraft.cli.list" in done.stdout
-    assert registry.get("cli", "list").__name__ == "torchgraft.cli.list"
-
-
-def test_outside_packages_add_entries(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint(name="mmd", value="json.decoder", group="torchgraft.align")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "torchgraft.align" else [])
-    assert registry.names(room) == ("coral", "dan", "mmd")
-    assert registry.describe(room)["mmd"] == "from json.decoder"
-    assert registry.get(room, "mmd").__name__ == "json.decoder"
-
-
-def test_an_own_entry_is_not_replaced_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint(name="list", value="json.decoder", group="torchgraft.cli")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
-    assert registry.get("cli", "list").__name__ == "torchgraft.cli.list"
-    assert registry.describe("cli")["list"].startswith("Show what there is")
+@pytest.mark.usefixtures("plugin")
+def test_a_broken_plug_in_fails_only_when_asked_for() -> None:
+    assert "gone" in registry.names("tune")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        registry.get("tune", "gone")

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.neighbors import KNeighborsClassifier
 
-from torchgraft.core.errors import ArtifactError
+from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.model.heads import KNNHead, LinearHead, head_from_state
 
 
@@ -61,6 +61,13 @@ def test_state_makes_the_same_head(head) -> None:
     again = head_from_state(head.kind, config, arrays)
     z = np.random.default_rng(2).normal(size=(6, 3))
     np.testing.assert_allclose(again.logits(z), head.logits(z), rtol=1e-6)
+
+
+@pytest.mark.parametrize("head", [LinearHead(np.ones((2, 3)), np.zeros(2)), KNNHead(np.eye(3), np.arange(3), k=1, n_classes=3)])
+@pytest.mark.parametrize("width", [0, 2, 4])
+def test_another_width_is_refused(head, width: int) -> None:
+    with pytest.raises(DataError, match=f"fitted on 3 features a sample, got {width}"):
+        head.logits(np.zeros((5, width)))
 
 
 def test_an_unknown_head_is_refused() -> None:

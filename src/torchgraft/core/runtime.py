@@ -7,6 +7,8 @@ import os
 import platform
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # malloc.h of glibc
@@ -41,6 +43,20 @@ def keep_memory() -> bool:
         _M_ARENA_MAX: 1,
     }
     return all(mallopt(setting, value) == 1 for setting, value in settings.items())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the matrix libraries use one thread inside the block.
+
+    The matrices of a head are small: a second thread would spend its time spinning until the first is done, which
+    doubles the CPU time and saves none of the wall time. Extraction has threads of its own.
+    """
+    import scipy.linalg  # noqa: F401 - its copy of the matrix library must be loaded to be limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def versions() -> dict[str, str]:

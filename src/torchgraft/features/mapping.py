@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy import sparse
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from torchgraft.core.errors import ArtifactError, DataError, OptionError
 from torchgraft.core.types import State
@@ -185,7 +184,7 @@ class LDA(Projection):
         present, position, counts = np.unique(y, return_inverse=True, return_counts=True)
         means = np.stack([values[y == c].mean(axis=0) for c in present])
         within = values - means[position]
-        alpha = ledoit_wolf_shrinkage(within, assume_centered=True) if shrinkage is None else shrinkage
+        alpha = ledoit_wolf(within, principal_axes(within)[1]) if shrinkage is None else shrinkage
         mean = values.mean(axis=0)
         between = (means - mean) * np.sqrt(counts / len(values))[:, None]  # C x D
         whitened = whitener(within, alpha)(between)
@@ -262,6 +261,19 @@ def principal_axes(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     keep = values > 1e-11 * max(values[0], 1e-300) if n else np.zeros(0, dtype=bool)
     values, left = values[keep], left[:, keep]
     return (z.T @ left) / np.sqrt(values), values / n
+
+
+def ledoit_wolf(z: np.ndarray, variances: np.ndarray) -> float:
+    """The shrinkage a = b / d of Ledoit and Wolf (2004) for centred rows z (N x D) with S = z^T z / N.
+
+    d = (||S||_F^2 - tr(S)^2 / D) / D, b = min(d, (sum_i ||z_i||^4 / N - ||S||_F^2) / (N D)); a is 0 where d is.
+    `variances` are the eigenvalues of S, which say ||S||_F^2 and tr(S) without another product of the rows.
+    """
+    n, d = z.shape
+    square, trace = float((variances**2).sum()), float(variances.sum())
+    distance = (square - trace**2 / d) / d
+    noise = min(distance, float(((z**2).sum(axis=1) ** 2).sum() / n - square) / (n * d))
+    return max(noise, 0.0) / distance if distance > 0 else 0.0
 
 
 def whitener(z: np.ndarray, shrinkage: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from torchgraft.core.types import State
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 WORD = r"(?u)\b\w+\b"
 """A word is one letter or digit or more: "I", "a" and "2" carry meaning in short texts."""
@@ -117,6 +119,8 @@ def _fit_block(texts: Sequence[str], analyzer: str, low: int, high: int, min_df:
 
 
 def _vectoriser(analyzer: str, low: int, high: int, **options: Any) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer  # a second to import: photos shall not wait for it
+
     pattern = WORD if analyzer == "word" else None
     return TfidfVectorizer(
         analyzer=analyzer,

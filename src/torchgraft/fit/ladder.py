@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT, Progress
+from torchgraft.core.runtime import one_thread
 from torchgraft.core.types import Result
 from torchgraft.evaluate import fit_temperature, softmax, summary
 from torchgraft.fit.plan import Rung
@@ -60,8 +60,7 @@ def climb(
     """
     entries: list[Entry] = []
     skipped: list[Skipped] = []
-    # the matrices are small: a second thread would spend its time waiting for the first
-    with threadpool_limits(limits=1), progress.bar("fitting heads", len(rungs)) as bar:
+    with one_thread(), progress.bar("fitting heads", len(rungs)) as bar:
         for rung in rungs:
             method = registry.get("tune", rung.method)
             reason = method.applies(problem)

@@ -71,8 +71,11 @@ class Report:
     def read(cls, path: Path) -> Report:
         """Read `report.json` of a run. Raises `ArtifactError` where it is missing or damaged."""
         try:
-            return cls(path, json.loads((path / "report.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            data = json.loads((path / "report.json").read_text(encoding="utf-8"))
+            if "ladder" not in data:
+                raise ValueError("it has no ladder")
+            return cls(path, data)
+        except (OSError, ValueError, TypeError) as error:
             raise ArtifactError(f"{path} holds no readable report.json ({error}). Expected the folder of a run.") from error
 
     @property

@@ -14,7 +14,7 @@ from torchgraft.core import options as core_options
 from torchgraft.core.errors import OptionError
 from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.core.runtime import keep_memory, seed_everything
+from torchgraft.core.runtime import keep_memory, one_thread, seed_everything
 from torchgraft.data import folds
 from torchgraft.evaluate import abstain
 from torchgraft.fit import plan
@@ -76,24 +76,25 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
     )
     if not entries:
         raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
-    verdict = choose(entries, problem.y[problem.held_out], seed=options.seed)
-    graft = make_graft(entries[verdict.index], problem, sources)
-    report = report_of(
-        Outcome(
-            options=options,
-            findings=(*findings, *sources.findings),
-            sources=sources,
-            problem=problem,
-            rows=rows,
-            entries=entries,
-            skipped=(*sources.skipped, *skipped),
-            verdict=verdict,
-            graft=graft,
-            seconds={"data": extracted - start - sum(sources.seconds.values()), "features": sum(sources.seconds.values())},
-            start=start,
-        ),
-        path,
-    )
+    with one_thread():
+        verdict = choose(entries, problem.y[problem.held_out], seed=options.seed)
+        graft = make_graft(entries[verdict.index], problem, sources)
+        report = report_of(
+            Outcome(
+                options=options,
+                findings=(*findings, *sources.findings),
+                sources=sources,
+                problem=problem,
+                rows=rows,
+                entries=entries,
+                skipped=(*sources.skipped, *skipped),
+                verdict=verdict,
+                graft=graft,
+                seconds={"data": extracted - start - sum(sources.seconds.values()), "features": sum(sources.seconds.values())},
+                start=start,
+            ),
+            path,
+        )
     graft.save(path / "model", check=sources.samples.take(rows[:4]), card=report.card(graft))
     report.write()
     return Run(path=path)

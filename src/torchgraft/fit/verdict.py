@@ -1,4 +1,4 @@
-"""Which rung is shipped: the simplest one that no other beats beyond noise."""
+"""Which rung is shipped: the simplest one, until a later one beats it beyond noise."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ class Verdict:
 
 
 def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict:
-    """Walk up the ladder and stop at the first rung that no other rung beats.
+    """Walk up the ladder: a rung takes the place of the simpler one where it beats it beyond noise.
 
-    "Beats" is a paired test on the held-out samples (see `evaluate.beaten_by`): a rung that is truly no better
-    displaces a simpler one in at most 5 % of all cases. The majority class is a floor and no rung to ship: it is
-    passed over wherever another rung loses less on the held-out samples, by however little.
+    "Beats" is a paired test on the held-out samples (see `evaluate.beaten_by`): a rung that is truly no better is
+    promoted in at most 5 % of all cases. The majority class is a floor and no rung to ship: it is passed over wherever
+    another rung loses less on the held-out samples, by however little.
     """
     probabilities = [entry.probabilities for entry in entries]
-    losses = [brier_losses(y, p).mean() for p in probabilities]
-    for index, own in enumerate(probabilities):
-        if entries[index].rung.method == FLOOR and losses[index] > min(losses):
-            continue
-        others = [p for j, p in enumerate(probabilities) if j != index]
-        if not any(one["beats"] for one in beaten_by(y, own, others, seed=seed)):
-            break
+    index = _start(entries, y)
+    for j in range(index + 1, len(entries)):
+        if beaten_by(y, probabilities[index], [probabilities[j]], seed=seed)[0]["beats"]:
+            index = j
+    own = probabilities[index]
     comparisons = tuple(
         {"rung": j, "against": index, **paired(y, own, p, seed=seed)} for j, p in enumerate(probabilities) if j != index
     )
-    sentence = _sentence(entries, index, comparisons)
+    sentence = _sentence(entries, index)
     floors = [p for entry, p in zip(entries, probabilities, strict=True) if entry.rung.method == FLOOR and p is not own]
     if any(not beaten_by(y, floor, [own], seed=seed)[0]["beats"] for floor in floors):
         sentence += f" {len(y)} labels are too few to show that it beats always guessing the most frequent class."
     return Verdict(index=index, sentence=sentence, comparisons=comparisons)
 
 
-def _sentence(entries: Sequence[Entry], index: int, comparisons: Sequence[dict[str, Any]]) -> str:
+def _start(entries: Sequence[Entry], y: np.ndarray) -> int:
+    """The first rung, or the second where the first is the floor and something loses less than it."""
+    losses = [brier_losses(y, entry.probabilities).mean() for entry in entries]
+    return 1 if entries[0].rung.method == FLOOR and losses[0] > min(losses) else 0
+
+
+def _sentence(entries: Sequence[Entry], index: int) -> str:
     """Why this rung, in words that need no statistics."""
     entry = entries[index]
     what = f"{entry.rung.method}{' on ' + entry.backbone if entry.backbone else ''}"
-    how_good = f"It is right on {_percent(entry.metrics['accuracy'])} of held-out samples"
-    if len(entries) == 1:
-        return f"Shipped: {what}, the only rung. {how_good}."
-    better = max(comparisons, key=lambda one: one["accuracy"]["value"])
-    gain = 100 * better["accuracy"]["value"]
-    rival = entries[better["rung"]].rung.name
-    rest = f"{rival} looks {gain:.1f} points better, which is within the noise" if gain > 0 else "no other rung looks better"
+    right = f"right on {_percent(entry.metrics['accuracy'])} of held-out samples"
     transfer = "" if entry.transfer else " No pretrained network was needed."
-    return f"Shipped: {what}, the simplest rung that no other beats beyond noise. {how_good}; {rest}.{transfer}"
+    if len(entries) == 1:
+        return f"Shipped: {what}, the only rung, {right}.{transfer}"
+    return f"Shipped: {what}, which no other of {len(entries)} rungs beats beyond noise, {right}.{transfer}"
 
 
 def _percent(share: Estimate) -> str:

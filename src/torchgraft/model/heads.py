@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from scipy import sparse
 
-from torchgraft.core.errors import ArtifactError
+from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.types import State
 
 Values = np.ndarray | sparse.csr_matrix
@@ -37,7 +37,8 @@ class LinearHead:
     kind: ClassVar[str] = "linear"
 
     def logits(self, z: Values) -> np.ndarray:
-        """N x C logits of N x D features (dense or sparse rows)."""
+        """N x C logits of N x D features (dense or sparse rows). Raises `DataError` for another width."""
+        _check_width(z, self.weight.shape[1])
         return np.asarray(z @ self.weight.T.astype(np.float64)) + self.bias
 
     def state(self) -> State:
@@ -65,7 +66,8 @@ class KNNHead:
     kind: ClassVar[str] = "knn"
 
     def logits(self, z: Values) -> np.ndarray:
-        """N x C log vote shares of N x D features."""
+        """N x C log vote shares of N x D features. Raises `DataError` for another width."""
+        _check_width(z, self.z.shape[1])
         z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
         logits = np.empty((len(z), self.n_classes))
         for start in range(0, len(z), 512):  # 512 rows at once: memory stays flat whatever N is
@@ -92,3 +94,8 @@ def head_from_state(kind: str, config: dict[str, Any], arrays: dict[str, np.ndar
     if kind not in kinds:
         raise ArtifactError(f"the head is a '{kind}'; this version of torchgraft knows {', '.join(sorted(kinds))}. Update torchgraft.")
     return kinds[kind].from_state(config, arrays)
+
+
+def _check_width(z: Values, width: int) -> None:
+    if z.shape[1] != width:
+        raise DataError(f"the graft was fitted on {width} features a sample, got {z.shape[1]}.")

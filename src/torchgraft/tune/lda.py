@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage
 
-from torchgraft.features.mapping import Mapping, principal_axes
+from torchgraft.features.mapping import Mapping, ledoit_wolf, principal_axes
 from torchgraft.model import LinearHead, Part
 from torchgraft.tune._path import candidate, choose, dense_source, mapping_for, needs_dense, sample_weights
 from torchgraft.tune._softmax import spread
@@ -73,8 +72,8 @@ class Scatter:
         self.centre = z.mean(axis=0)
         self.means = np.stack([z[codes == c].mean(axis=0) for c in range(len(self.present))]) - self.centre  # K x D
         within = z - self.centre - self.means[codes]
-        self.ledoit_wolf = max(float(ledoit_wolf_shrinkage(within, assume_centered=True)), 1e-6)
         self.axes, self.variances = principal_axes(within)
+        self.ledoit_wolf = max(ledoit_wolf(within, self.variances), 1e-6)
         self.level = self.variances.sum() / z.shape[1]
         self.log_prior = np.log(np.bincount(codes, weights=sample_weights(y, class_weight)) / len(y))
 

@@ -1,0 +1,131 @@
+"""The climb: every rung measured on the same rows, stopped by the clock with the reason; and fitting again on less."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from torchgraft.core.types import Estimate
+from torchgraft.data import folds
+from torchgraft.evaluate import softmax
+from torchgraft.fit import plan
+from torchgraft.fit.ladder import Entry, climb, refit, take
+from torchgraft.model import assemble
+from torchgraft.tune import lda
+from torchgraft.tune.base import Problem
+
+
+@pytest.fixture
+def problem() -> Problem:
+    """90 rows of 6 features in three classes that overlap a little."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    z = (rng.normal(size=(90, 6)) + 1.5 * np.eye(6)[y]).astype(np.float32)
+    return Problem(blocks={"array": z}, y=y, classes=("a", "b", "c"), folds=folds(y, seed=0))
+
+
+def _rungs(problem: Problem, *names: str) -> list[plan.Rung]:
+    return plan.rungs(names, problem.dense, {})
+
+
+def test_every_rung_is_measured_on_the_held_out_rows(problem: Problem) -> None:
+    entries, skipped = climb(problem, _rungs(problem, "majority", "lda", "knn"))
+    assert [entry.rung.method for entry in entries] == ["majority", "lda", "knn"]
+    assert not skipped
+    for entry in entries:
+        assert sorted(entry.candidate.rows) == list(range(90))
+        np.testing.assert_allclose(entry.probabilities, softmax(entry.candidate.logits / entry.temperature))
+        right = (entry.probabilities.argmax(1) == problem.y[entry.candidate.rows]).mean()
+        assert entry.metrics["accuracy"].value == pytest.approx(right)
+        assert isinstance(entry.metrics["accuracy"], Estimate)
+    assert [entry.transfer for entry in entries] == [False, True, True]
+    assert [entry.backbone for entry in entries] == ["", "array", "array"]
+
+
+def test_a_spent_budget_skips_the_rest_with_the_reason(problem: Problem) -> None:
+    entries, skipped = climb(problem, _rungs(problem, "majority", "lda", "knn"), deadline=time.monotonic() - 1)
+    assert [entry.rung.method for entry in entries] == ["majority"], "one rung is always measured"
+    assert [(one.name, one.reason) for one in skipped] == [
+        ("lda(array)", "the budget is spent"),
+        ("knn(array)", "the budget is spent"),
+    ]
+
+
+def test_the_budget_can_end_between_two_rungs(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("torchgraft.fit.ladder.time.monotonic", lambda: now[0])
+    entries, skipped = climb(
+        problem,
+        _rungs(problem, "majority", "lda", "knn"),
+        deadline=10.0,
+        after_each=lambda so_far: now.__setitem__(0, 6.0 * len(so_far)),
+    )
+    assert [entry.rung.method for entry in entries] == ["majority", "lda"]
+    assert [one.name for one in skipped] == ["knn(array)"]
+
+
+def test_a_method_that_does_not_apply_is_skipped_with_its_reason(problem: Problem) -> None:
+    entries, skipped = climb(problem, _rungs(problem, "tfidf", "majority"))
+    assert [entry.rung.method for entry in entries] == ["majority"]
+    assert skipped[0].name == "tfidf"
+    assert skipped[0].reason
+    assert skipped[0].reason != "the budget is spent"
+
+
+def test_what_was_found_is_told_after_each_rung(problem: Problem) -> None:
+    seen: list[int] = []
+    threads: list[set[int]] = []
+
+    def after_each(entries: list[Entry]) -> None:
+        seen.append(len(entries))
+        threads.append({pool["num_threads"] for pool in threadpool_info()})
+
+    climb(problem, _rungs(problem, "majority", "lda"), after_each=after_each)
+    assert seen == [1, 2]
+    assert threads == [{1}, {1}]
+
+
+def test_fitted_again_on_all_rows_it_is_right_where_it_was(problem: Problem) -> None:
+    entries, _ = climb(problem, _rungs(problem, "majority", "lda"))
+    for entry in entries:
+        right = refit(problem, entry, np.arange(90))
+        np.testing.assert_array_equal(right, entry.probabilities.argmax(1) == problem.y[entry.candidate.rows])
+
+
+def test_fitted_again_on_few_rows_it_never_sees_the_held_out_ones(problem: Problem) -> None:
+    one = lda.Options(source="array", shrinkages=())  # one setting: nothing is chosen on the held-out rows
+    (entry,), _ = climb(problem, [plan.Rung(method="lda", source="array", options=one)])
+    part = np.arange(30)
+    right = refit(problem, entry, part)
+    changed = problem.y.copy()
+    changed[30:] = (changed[30:] + 1) % 3  # labels outside the part
+    again = refit(Problem(blocks=problem.blocks, y=changed, classes=problem.classes, folds=problem.folds), entry, part)
+    held_in = np.isin(problem.held_out, part)
+    np.testing.assert_array_equal(right[held_in], again[held_in])
+
+
+@pytest.mark.parametrize(("part", "expected"), [(np.array([0, 3, 6]), "class 0"), (np.array([], dtype=int), "nothing")])
+def test_one_class_or_nothing_to_learn_from(problem: Problem, part: np.ndarray, expected: str) -> None:
+    (entry,), _ = climb(problem, _rungs(problem, "lda"))
+    right = refit(problem, entry, part)
+    assert len(right) == 90
+    if expected == "nothing":
+        assert not right.any()
+    else:
+        np.testing.assert_array_equal(right, problem.y[problem.held_out] == 0)
+
+
+def test_the_candidate_is_the_graft_on_all_rows(problem: Problem) -> None:
+    (entry,), _ = climb(problem, _rungs(problem, "lda"))
+    logits = entry.candidate.head.logits(assemble(entry.candidate.parts, problem.blocks))
+    assert (logits.argmax(1) == problem.y).mean() > 0.7
+
+
+def test_rows_of_arrays_and_lists() -> None:
+    rows = np.array([2, 0])
+    np.testing.assert_array_equal(take(np.arange(6).reshape(3, 2), rows), [[4, 5], [0, 1]])
+    assert take(["a", "b", "c"], rows) == ["c", "a"]
+    assert take(("a", "b", "c"), rows) == ["c", "a"]

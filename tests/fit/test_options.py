@@ -1,0 +1,53 @@
+"""The options of a run: values checked, all problems at once."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from torchgraft.core.errors import OptionError
+from torchgraft.core.options import build, from_toml, to_toml
+from torchgraft.fit.options import CLASS_WEIGHTS, ENGINES, FitOptions
+
+
+def test_every_option_has_help() -> None:
+    assert all(one.metadata["help"].endswith((".", "auto.")) for one in fields(FitOptions))
+
+
+def test_only_the_target_is_needed() -> None:
+    options = FitOptions(target="photos")
+    assert (options.backbone, options.method, options.budget, options.seed) == ("auto", "auto", "10m", 0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("weight", CLASS_WEIGHTS)
+def test_known_values_pass(engine: str, weight: str) -> None:
+    assert FitOptions(target="x", engine=engine, class_weight=weight).engine == engine
+
+
+def test_all_problems_stand_in_one_message() -> None:
+    with pytest.raises(OptionError) as caught:
+        FitOptions(target="x", engine="onnx", class_weight="balance", budget="soon", seed=2**32)
+    message = str(caught.value)
+    assert "--engine expects auto or torch or onnxruntime or openvino, got 'onnx'" in message
+    assert "--class-weight expects none or balanced, got 'balance'. Did you mean 'balanced'?" in message
+    assert "--budget expects a time" in message
+    assert "--seed expects a whole number from 0 to 4294967295" in message
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_the_range_of_seeds(seed: int) -> None:
+    assert FitOptions(target="x", seed=seed).seed == seed
+
+
+def test_they_come_back_from_the_run_file(tmp_path: Path) -> None:
+    options = FitOptions(target="a \"b\" \\ é", group=r"^(\w+)/", budget="1h", seed=7)
+    to_toml(tmp_path / "run.toml", {"fit": options})
+    assert build(FitOptions, from_toml(tmp_path / "run.toml")["fit"]) == options
+
+
+def test_a_run_file_without_a_target_is_refused() -> None:
+    with pytest.raises(OptionError, match="target is missing"):
+        build(FitOptions, {"seed": 1})

@@ -1,0 +1,122 @@
+"""The report object: read back or refused, shown, written into the card; and its thumbnails."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchgraft.core.errors import ArtifactError
+from torchgraft.fit import FitOptions, Report, Run, fit
+from torchgraft.fit.report import thumbnail
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    np.savez(folder / "rows.npz", X=rng.normal(size=(120, 5)) + 1.5 * y[:, None], y=np.array(["ant", "bee"])[y])
+    return fit(FitOptions(target=str(folder / "rows.npz"), out=str(folder / "run"), method="majority,lda"))
+
+
+def test_it_reads_what_it_wrote(run: Run) -> None:
+    report = Report.read(run.path)
+    report.write()
+    assert Report.read(run.path).data == report.data
+    assert report.html == run.path / "report.html"
+    assert str(report) == report.data["verdict"]["sentence"]
+    assert report.chosen["method"] == report.data["verdict"]["method"] == "lda"
+
+
+def test_a_notebook_shows_the_page(run: Run) -> None:
+    shown = run.report._repr_html_()
+    page = base64.b64decode(shown.partition("base64,")[2].partition('"')[0]).decode()
+    assert page == run.report.html.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b'{"schema": 1', b"[1, 2]"])
+def test_a_damaged_report_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "report.json").write_bytes(text)
+    with pytest.raises(ArtifactError, match="no readable report.json"):
+        Report.read(tmp_path)
+
+
+def test_a_folder_without_a_report_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"Expected the folder of a run"):
+        Report.read(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match=r"Expected the folder of a run"):
+        Report.read(tmp_path / "file")
+
+
+def test_the_card_tells_how_good_and_on_what(run: Run) -> None:
+    report = run.report
+    accuracy = report.data["test"]["accuracy"]
+    card = report.card(run.graft)
+    assert card.startswith(run.graft.card())
+    assert f"Accuracy {accuracy['value']:.3f}, 95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}" in card
+    assert "on the test split, touched once" in card
+    untested = Report(report.path, {**report.data, "test": None}).card(run.graft)
+    assert f"Accuracy {report.chosen['metrics']['accuracy']['value']:.3f}" in untested
+    assert "on held-out samples that also chose it" in untested
+
+
+def test_the_report_adds_up(run: Run) -> None:
+    data = run.report.data
+    assert data["data"]["counts"] == {"train": 96, "test": 24}
+    assert data["learning_curve"]["points"][-1]["n"] == 96
+    whole = data["learning_curve"]["points"][-1]["accuracy"]["value"]
+    assert whole == pytest.approx(run.report.chosen["metrics"]["accuracy"]["value"])
+    assert data["seconds"]["total"] >= data["seconds"]["features"]
+    assert [row["rung"] for row in data["ladder"]] == [0, 1]
+    assert len(data["mistakes"]) == 24 - np.trace(data["test"]["confusion"]), "all mistakes on the test split are shown"
+
+
+def test_a_thumbnail_is_a_small_jpeg(tmp_path: Path) -> None:
+    Image.new("RGBA", (400, 200), (255, 0, 0, 128)).save(tmp_path / "a.png")
+    kind, _, data = thumbnail(tmp_path / "a.png").partition(",")
+    assert kind == "data:image/jpeg;base64"
+    small = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert small.size == (128, 64)
+    assert small.format == "JPEG"
+
+
+def test_a_thumbnail_stands_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (400, 200)).save(tmp_path / "a.jpg", exif=exif)
+    data = thumbnail(tmp_path / "a.jpg").partition(",")[2]
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (64, 128)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "I;16", "F", "CMYK"])
+def test_every_mode_has_a_thumbnail(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (300, 300)).save(tmp_path / "a.tif")
+    assert thumbnail(tmp_path / "a.tif").startswith("data:image/jpeg")
+
+
+def test_a_broken_picture_has_no_thumbnail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("png", "jpg", "gif", "webp"):
+        path = tmp_path / f"a.{kind}"
+        Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(path)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 3])
+        assert thumbnail(path) == ""
+        for _ in range(40):
+            damaged = bytearray(data)
+            for at in rng.integers(8, len(data), 12):
+                damaged[at] = rng.integers(256)
+            path.write_bytes(damaged)
+            assert thumbnail(path)[:5] in ("", "data:")
+    (tmp_path / "words.jpg").write_text("no picture")
+    for path in (tmp_path / "words.jpg", tmp_path / "gone.jpg", tmp_path):
+        assert thumbnail(path) == ""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (60, 60)).save(tmp_path / "bomb.png")
+    assert thumbnail(tmp_path / "bomb.png") == ""
