@@ -53,4 +53,4 @@ def _words(page: str) -> list[str]:
     """The set of plain words and flags, sorted: no frames, no types (whose spelling is typer's), no versions."""
     body = page.partition("\n")[2]
     words = {word.strip(".,:;()[]`") for word in body.split()}
-    return sorted(word for word in words if word[:1].isalpha() and not word.isupper() or word.startswith("--"))
+    return sorted(word for word in words if (word[:1].isalpha() and not word.isupper()) or word.startswith("--"))

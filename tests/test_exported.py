@@ -48,5 +48,5 @@ def test_other_names_are_no_attributes() -> None:
     ],
 )
 def test_fit_can_be_called_whatever_was_imported_before(first: str) -> None:
-    code = f"{first}\nimport torchgraft as tg\nassert callable(tg.fit), tg.fit\nassert tg.fit.FitOptions is tg.FitOptions"
+    code = f"{first}\nimport torchgraft as tg\nassert callable(tg.fit)\nassert tg.fit.FitOptions is tg.FitOptions"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

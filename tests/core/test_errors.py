@@ -46,7 +46,12 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
 
 @pytest.mark.parametrize(
     ("names", "expected"),
-    [([], "nothing"), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b, c"), (["a", "b", "c", "d"], "a, b, c, ... (+1 more)")],
+    [
+        ([], "nothing"),
+        (["a", "b"], "a, b"),
+        (["a", "b", "c"], "a, b, c"),
+        (["a", "b", "c", "d"], "a, b, c, ... (+1 more)"),
+    ],
 )
 def test_long_lists_are_cut(names: list[str], expected: str) -> None:
     assert errors.shorten(names, 3) == expected

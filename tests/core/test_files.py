@@ -101,8 +101,10 @@ def test_what_the_system_says_becomes_a_cure(tmp_path: Path, code: int, words: s
 
 
 def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), storage(tmp_path):
-        (tmp_path / "nothing").read_bytes()
+    with pytest.raises(OSError, match="busy"), storage(tmp_path):
+        raise OSError(errno.EBUSY, "busy")
+    with pytest.raises(KeyError), storage(tmp_path):
+        raise KeyError
 
 
 def test_a_file_in_the_path_is_told_of(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_json_that_no_parser_reads_is_refused(tmp_path: Path, value: object) -> 
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
-    value = {"é": [1, 2.5, None, True], "b": "x\ny"}
+    value = {"é": [1, 2.5, None, True], "b": "x\ny", "half": "\ud800"}
     write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
 

@@ -11,7 +11,8 @@ from torchgraft.core.lazy import lazy
 
 _INIT = """
 from torchgraft.core.lazy import lazy
-__getattr__ = lazy(__name__, {"answer": "lazy_house.room", "room": "lazy_house.room", "gone": "lazy_house.no_such_room"})
+homes = {"answer": "lazy_house.room", "room": "lazy_house.room", "gone": "lazy_house.no_such_room"}
+__getattr__ = lazy(__name__, homes)
 """
 
 
@@ -46,13 +47,13 @@ def test_a_room_of_its_own_name_is_the_room(house) -> None:
 
 def test_other_names_are_no_attributes(house) -> None:
     with pytest.raises(AttributeError, match="module 'lazy_house' has no attribute 'nothing'"):
-        house.nothing
+        house.nothing  # noqa: B018
     assert not hasattr(house, "__wrapped__")
 
 
 def test_a_home_that_can_not_be_imported_says_so(house) -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such_room"):
-        house.gone
+        house.gone  # noqa: B018
 
 
 def test_from_import_finds_lazy_names(house) -> None:

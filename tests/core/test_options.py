@@ -122,7 +122,9 @@ def test_times(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", "0", "0.0h", "1d", "1m30s", "1e3", ".5", "nan", "inf", "10 minutes"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-1", "0", "0.0h", "1d", "1m30s", "1e3", ".5", "nan", "inf", "10 minutes"]
+)
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(OptionError, match="--limit expects a time like 90s, 10m or 1h"):
         seconds(text, option="--limit")

@@ -29,7 +29,7 @@ def test_one_seed_gives_one_sequence(seed: int) -> None:
 
 
 def test_seeding_loads_no_torch() -> None:
-    code = "import sys; from torchgraft.core.runtime import seed_everything; seed_everything(1); print('torch' in sys.modules)"
+    code = "import sys; from torchgraft.core import runtime; runtime.seed_everything(1); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from torchgraft.core.types import DataSpec, Estimate, ImagePreprocessing, TextPreprocessing
 
-_SPEC = DataSpec(modality="text", task="single_label", classes=("a", "b"), counts={"train": 2}, root="r", content_hash="0")
+_SPEC = DataSpec(
+    modality="text", task="single_label", classes=("a", "b"), counts={"train": 2}, root="r", content_hash="0"
+)
 _IMAGE = ImagePreprocessing(size=224, resize=256, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
 

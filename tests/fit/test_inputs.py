@@ -66,8 +66,12 @@ def test_a_test_set_of_other_labels(tmp_path: Path) -> None:
 
 
 def test_unlabelled_samples_are_left_out_and_told_of(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"words of {i},{'ab'[i % 2]}\n" for i in range(60)) + "no label,\n")
-    (tmp_path / "b.csv").write_text("text,label\n" + "".join(f"others {i},{'abz'[i % 3]}\n" for i in range(12)) + "none,\n")
+    (tmp_path / "a.csv").write_text(
+        "text,label\n" + "".join(f"words of {i},{'ab'[i % 2]}\n" for i in range(60)) + "no label,\n"
+    )
+    (tmp_path / "b.csv").write_text(
+        "text,label\n" + "".join(f"others {i},{'abz'[i % 3]}\n" for i in range(12)) + "none,\n"
+    )
     samples, findings = load_data(FitOptions(target=str(tmp_path / "a.csv"), test=str(tmp_path / "b.csv")), SILENT)
     counts = {finding.kind: finding.count for finding in findings}
     assert counts["unlabelled"] == 2, "one of the target, one of the test set"

@@ -43,7 +43,7 @@ def test_the_range_of_seeds(seed: int) -> None:
 
 
 def test_they_come_back_from_the_run_file(tmp_path: Path) -> None:
-    options = FitOptions(target="a \"b\" \\ é", group=r"^(\w+)/", budget="1h", seed=7)
+    options = FitOptions(target='a "b" \\ é', group=r"^(\w+)/", budget="1h", seed=7)
     to_toml(tmp_path / "run.toml", {"fit": options})
     assert build(FitOptions, from_toml(tmp_path / "run.toml")["fit"]) == options
 

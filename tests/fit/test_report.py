@@ -42,7 +42,7 @@ def test_a_notebook_shows_the_page(run: Run) -> None:
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b'{"schema": 1', b"[1, 2]"])
 def test_a_damaged_report_is_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "report.json").write_bytes(text)
-    with pytest.raises(ArtifactError, match="no readable report.json"):
+    with pytest.raises(ArtifactError, match=r"no readable report\.json"):
         Report.read(tmp_path)
 
 

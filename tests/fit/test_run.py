@@ -62,6 +62,17 @@ def test_texts_are_escaped_in_the_report(reviews: Path, tmp_path: Path) -> None:
     assert "<script>alert" not in page
 
 
+def test_texts_that_utf_8_can_not_hold(tmp_path: Path) -> None:
+    words = ("fine", "torn")
+    rows = [{"text": f"{words[i % 2]} \ud800 {i}", "label": f"{words[i % 2]} \udc00"} for i in range(60)]
+    rows[0]["text"] = "torn coat"  # a mistake, so that the report shows it
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    run = fit(_options(tmp_path / "a.jsonl", tmp_path / "run", method="majority,tfidf"))
+    assert load(run.path).classes == ("fine \udc00", "torn \udc00")
+    assert run.report.data["data"]["classes"] == ["fine \udc00", "torn \udc00"]
+    assert "data:text/html" in run.report._repr_html_()
+
+
 def test_the_same_options_give_the_same_bits(arrays: Path, tmp_path: Path) -> None:
     first = fit(_options(arrays, tmp_path / "run"))
     before = (first.path / "model" / "model.safetensors").read_bytes()
@@ -71,9 +82,17 @@ def test_the_same_options_give_the_same_bits(arrays: Path, tmp_path: Path) -> No
     assert again.report.data["verdict"] == first.report.data["verdict"]
 
 
-def test_a_run_file_repeats_the_run(arrays: Path, tmp_path: Path) -> None:
-    first = fit(_options(arrays, tmp_path / "run", seed=3, method="lda,linear_probe"))
+def test_a_run_file_repeats_the_run_in_a_new_folder(
+    arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = fit(_options(Path(arrays.name), tmp_path / "run", seed=3, method="lda,linear_probe"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     again = repeat(first.path / "run.toml")
+    assert again.path == Path("runs/rows-1")
+    models = [(run.path / "model" / "model.safetensors").read_bytes() for run in (first, again)]
+    assert models[0] == models[1]
     assert [r["method"] for r in again.report.data["ladder"]] == ["lda", "linear_probe"]
     assert again.report.data["options"]["seed"] == 3
 
@@ -150,6 +169,7 @@ def test_wrong_options_say_what_is_wrong(arrays: Path, tmp_path: Path, changes: 
 def test_a_missing_target_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing-here"):
         fit(_options(tmp_path / "nothing-here", tmp_path / "run"))
+    assert not (tmp_path / "run").exists(), "a run that could not begin leaves nothing"
 
 
 def test_one_class_only(tmp_path: Path) -> None:

@@ -16,7 +16,11 @@ from torchgraft.model.artifact import FORMAT, Artifact, read, write
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "model"
     eye = np.eye(2, dtype=np.float32)
-    write(path, Artifact(config={"method": "lda"}, arrays={"head.weight": eye}, check={"probabilities": eye}), card="# A card")
+    write(
+        path,
+        Artifact(config={"method": "lda"}, arrays={"head.weight": eye}, check={"probabilities": eye}),
+        card="# A card",
+    )
     return path
 
 
@@ -24,7 +28,12 @@ def test_reads_what_was_written(folder: Path) -> None:
     artifact = read(folder)
     assert artifact.config == {"method": "lda"}
     np.testing.assert_array_equal(artifact.arrays["head.weight"], np.eye(2))
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "check.safetensors", "graft.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md",
+        "check.safetensors",
+        "graft.json",
+        "model.safetensors",
+    ]
 
 
 def test_the_folder_of_the_run_is_accepted(folder: Path) -> None:

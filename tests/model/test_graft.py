@@ -92,7 +92,9 @@ def test_a_text_graft_is_saved_whole(tmp_path: Path) -> None:
     graft = _graft(parts=(Part("text", vectoriser),), head=head, modality="text", method="tfidf")
     graft.save(tmp_path / "model", check=as_samples(texts[:2], "text"))
     found = load(tmp_path / "model").predict(["unseen words é", "", "good"])
-    np.testing.assert_allclose(found.probabilities, graft.predict(["unseen words é", "", "good"]).probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        found.probabilities, graft.predict(["unseen words é", "", "good"]).probabilities, atol=1e-6
+    )
 
 
 def test_changed_weights_fail_the_self_check(tmp_path: Path) -> None:

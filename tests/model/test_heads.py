@@ -63,7 +63,9 @@ def test_state_makes_the_same_head(head) -> None:
     np.testing.assert_allclose(again.logits(z), head.logits(z), rtol=1e-6)
 
 
-@pytest.mark.parametrize("head", [LinearHead(np.ones((2, 3)), np.zeros(2)), KNNHead(np.eye(3), np.arange(3), k=1, n_classes=3)])
+@pytest.mark.parametrize(
+    "head", [LinearHead(np.ones((2, 3)), np.zeros(2)), KNNHead(np.eye(3), np.arange(3), k=1, n_classes=3)]
+)
 @pytest.mark.parametrize("width", [0, 2, 4])
 def test_another_width_is_refused(head, width: int) -> None:
     with pytest.raises(DataError, match=f"fitted on 3 features a sample, got {width}"):

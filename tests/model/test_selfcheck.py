@@ -17,7 +17,7 @@ from torchgraft.features.tfidf import TfIdf
 from torchgraft.model import Graft, LinearHead, Part, as_samples, graft
 from torchgraft.model._selfcheck import TOLERANCE, saved_check, verify_check
 
-_TEXTS = ["good film", "", "bad é film", "good"]
+_TEXTS = ["good film", "", "bad é film", "good", "half \ud800"]
 
 
 def _arrays(bias: float = 0.0) -> Graft:

@@ -24,6 +24,7 @@ _CURES = {
     errno.EROFS: "the file system is read-only. Choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder",
     errno.EISDIR: "a folder of that name is in the way. Choose another place",
+    errno.ENOENT: "nothing can be made there. Choose another folder",
     errno.EEXIST: "a file of that name is in the way. Choose another folder",
 }
 
@@ -77,9 +78,9 @@ def clear_drafts(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text in one step."""
+    r"""Write UTF-8 text in one step; half a surrogate pair, which UTF-8 can't hold, becomes JSON's `\ud800`."""
     with replacing(path) as new:
-        new.write_text(text, encoding="utf-8")
+        new.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from torchgraft.core import options as core_options
-from torchgraft.core.errors import OptionError
+from torchgraft.core.errors import OptionError, UserError
 from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory, one_thread, seed_everything
@@ -61,8 +64,9 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
     path = _open_folder(options)
     seed_everything(options.seed)
 
-    samples, findings = load_data(options, progress)
-    names = backbone_names(options, samples.modality)
+    with _nothing_left_behind(path):
+        samples, findings = load_data(options, progress)
+        names = backbone_names(options, samples.modality)
     # a fifth of the budget is left for the heads, which are quick
     sources = gather(samples, names, engine=options.engine, deadline=start + 0.8 * budget, progress=progress)
     extracted = time.monotonic()
@@ -92,6 +96,7 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
                 graft=graft,
                 seconds={"data": extracted - start - sum(sources.seconds.values()), "features": sum(sources.seconds.values())},
                 start=start,
+                deadline=start + budget,
             ),
             path,
         )
@@ -102,13 +107,17 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
 
 def resume(path: str | Path, *, progress: Progress = SILENT) -> Run:
     """Go on with the run in the folder `path`: the same options, with the features that are in the store already."""
-    return repeat(Path(path) / RUN_FILE, progress=progress)
+    return fit(dataclasses.replace(_stored(Path(path) / RUN_FILE), out=str(path)), progress=progress)
 
 
 def repeat(run_file: str | Path, *, progress: Progress = SILENT) -> Run:
-    """Run again with the options in a `run.toml`. Gives the same graft, bit for bit, on the same machine."""
-    values = core_options.from_toml(Path(run_file)).get("fit", {})
-    return fit(core_options.build(FitOptions, values, where=str(run_file)), progress=progress)
+    """Run again, into a new folder, with the options in a `run.toml`: the same graft, bit for bit, on one machine."""
+    return fit(dataclasses.replace(_stored(Path(run_file)), out=None), progress=progress)
+
+
+def _stored(run_file: Path) -> FitOptions:
+    values = core_options.from_toml(run_file).get("fit", {})
+    return core_options.build(FitOptions, values, where=str(run_file))
 
 
 def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
@@ -144,6 +153,17 @@ def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: P
         make_graft(entries[verdict.index], problem, sources).save(path / "model")
 
 
+@contextmanager
+def _nothing_left_behind(path: Path) -> Iterator[None]:
+    """Where the options or the data can't be used, take away the folder again, unless it holds more than `run.toml`."""
+    try:
+        yield
+    except UserError:
+        if [p.name for p in path.iterdir()] == [RUN_FILE]:
+            shutil.rmtree(path)
+        raise
+
+
 def _open_folder(options: FitOptions) -> Path:
     """Make the run's folder and write `run.toml` into it, so that a lack of permission or space shows at once."""
     path = Path(options.out) if options.out else default_folder(options.target)
@@ -151,5 +171,10 @@ def _open_folder(options: FitOptions) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     for name in (RUN_FILE, *OUTPUTS):
         clear_drafts(path / name)  # of a run that was killed while it wrote
-    core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, out=str(path))})
+    whole = {
+        name: str(Path(value).resolve())
+        for name, value in (("target", options.target), ("test", options.test), ("out", path))
+        if value
+    }
+    core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, **whole)})  # good from any folder
     return path

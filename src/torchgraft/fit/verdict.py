@@ -63,7 +63,9 @@ def _sentence(entries: Sequence[Entry], index: int) -> str:
     transfer = "" if entry.transfer else " No pretrained network was needed."
     if len(entries) == 1:
         return f"Shipped: {what}, the only rung, {right}.{transfer}"
-    return f"Shipped: {what}, which no other of {len(entries)} rungs beats beyond noise, {right}.{transfer}"
+    if index == len(entries) - 1:
+        return f"Shipped: {what}, which beats the simpler rungs beyond noise, {right}.{transfer}"
+    return f"Shipped: {what}, which no later rung of {len(entries)} beats beyond noise, {right}.{transfer}"
 
 
 def _percent(share: Estimate) -> str:

@@ -37,7 +37,8 @@ def verify_check(graft: Graft, check: Mapping[str, np.ndarray]) -> None:
         expected = check["probabilities"]
         inputs = [check[f"input.{i}"] for i in range(len(expected))]
     except KeyError as error:
-        raise ArtifactError(f"check.safetensors has no {error}: it is damaged. Copy the folder again, or fit again.") from error
+        message = f"check.safetensors has no {error}: it is damaged. Copy the folder again, or fit again."
+        raise ArtifactError(message) from error
     with tempfile.TemporaryDirectory(prefix="torchgraft-check-") as folder:
         samples = as_samples(_from_bytes(inputs, graft.modality, Path(folder)), graft.modality)
         blocks, kept, _ = graft.blocks(samples, store=features.Store(Path(folder) / "store"))
@@ -54,7 +55,7 @@ def verify_check(graft: Graft, check: Mapping[str, np.ndarray]) -> None:
 def _as_bytes(item: Any, modality: str) -> np.ndarray:
     if modality == "array":
         return np.asarray(item, dtype=np.float32)
-    data = Path(item).read_bytes() if modality == "image" else str(item).encode()
+    data = Path(item).read_bytes() if modality == "image" else str(item).encode("utf-8", "surrogatepass")
     return np.frombuffer(data or b" ", dtype=np.uint8)
 
 
@@ -62,7 +63,7 @@ def _from_bytes(inputs: list[np.ndarray], modality: str, folder: Path) -> Any:
     if modality == "array":
         return np.stack(inputs)
     if modality == "text":
-        return [item.tobytes().decode() for item in inputs]
+        return [item.tobytes().decode("utf-8", "surrogatepass") for item in inputs]
     paths = [folder / f"{i}.image" for i in range(len(inputs))]
     for path, item in zip(paths, inputs, strict=True):
         path.write_bytes(item.tobytes())

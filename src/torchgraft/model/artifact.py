@@ -39,7 +39,7 @@ def write(path: Path, artifact: Artifact, *, card: str) -> None:
             data = save({key: np.ascontiguousarray(a) for key, a in arrays.items()})
             (new / f"{name}.safetensors").write_bytes(data)
         write_json(new / "graft.json", {"format": FORMAT, **artifact.config})
-        (new / "README.md").write_text(card, encoding="utf-8")
+        (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
 def read(path: Path) -> Artifact:
