@@ -43,13 +43,18 @@ def main() -> None:
             rows = [_fit(options, arguments.rungs) for options in jobs]
         regrets += [row["regret"] for row in rows]
         mean = statistics.mean(row["accuracy"] for row in rows)
-        spread = f"{rows[0]['low']:.3f} to {rows[0]['high']:.3f}" if len(rows) == 1 else f"sd {statistics.stdev(row['accuracy'] for row in rows):.3f}"
+        spread = (
+            f"{rows[0]['low']:.3f} to {rows[0]['high']:.3f}"
+            if len(rows) == 1
+            else f"sd {statistics.stdev(row['accuracy'] for row in rows):.3f}"
+        )
         methods = ", ".join(dict.fromkeys(row["method"] for row in rows))
         backbones = ", ".join(dict.fromkeys(row["backbone"] for row in rows))
         best = statistics.mean(row["accuracy"] + row["regret"] / 100 for row in rows)
         print(
             f"| {name} | {GOALS[name]} | {mean:.3f} | {spread} | {methods} | {backbones} | {best:.3f} "
-            f"| {statistics.mean(row['regret'] for row in rows):.1f} | {statistics.mean(row['seconds'] for row in rows):.0f} |",
+            f"| {statistics.mean(row['regret'] for row in rows):.1f} "
+            f"| {statistics.mean(row['seconds'] for row in rows):.0f} |",
             flush=True,
         )
     print(f"\nMean regret of the choice over {len(regrets)} fits: {statistics.mean(regrets):.2f} points.")
@@ -65,7 +70,9 @@ def _jobs(name: str, data: Path, folder: Path, seeds: int):
     for seed in range(seeds):
         path = folder / f"{shots}-{seed}.csv"
         _draw(data / base / "train.csv", path, shots, seed)
-        yield FitOptions(target=str(path), test=str(data / base / "test.csv"), seed=seed, out=str(folder / f"run-{seed}"))
+        yield FitOptions(
+            target=str(path), test=str(data / base / "test.csv"), seed=seed, out=str(folder / f"run-{seed}")
+        )
 
 
 def _parts(path: Path) -> tuple[Path, Path | None]:
@@ -122,7 +129,9 @@ def _score_rungs(options: FitOptions, entries) -> list[tuple[str, float]]:
     from torchgraft.model import assemble
 
     samples, _ = load_data(options, SILENT)
-    sources = gather(samples, backbone_names(options, samples.modality), engine="auto", deadline=float("inf"), progress=SILENT)
+    sources = gather(
+        samples, backbone_names(options, samples.modality), engine="auto", deadline=float("inf"), progress=SILENT
+    )
     test = np.flatnonzero(sources.samples.split == "test")
     blocks = {k: v[test] if isinstance(v, np.ndarray) else [v[i] for i in test] for k, v in sources.blocks.items()}
     y = sources.samples.y[test]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOOP = '''
+LOOP = """
 import json, sys, torch
 from torchgraft import backbones
 from torch import nn
@@ -47,9 +47,9 @@ for epoch in range(epochs):
             right += (head(trunk(x).mean((2, 3))).argmax(1) == y).sum().item(); n += len(y)
     best = max(best, right / n)
 print(json.dumps({"accuracy": right / n, "best epoch": best}))
-'''
+"""
 
-FASTAI = '''
+FASTAI = """
 import json, sys, glob, importlib.util, torch
 lib = torch.library.Library("torchvision", "DEF")
 for schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -76,7 +76,7 @@ learn.freeze()
 with learn.no_bar(), learn.no_logging():
     learn.fine_tune(1)
 print(json.dumps({"accuracy": float(learn.validate()[1])}))
-'''
+"""
 
 
 def main() -> None:

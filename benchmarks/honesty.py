@@ -55,7 +55,10 @@ def coverage_of_accuracy(runs: int, rng: np.random.Generator) -> None:
 
 
 def equal_rungs(runs: int, rng: np.random.Generator) -> None:
-    print(f"\n## Challengers that are truly equal: share of {runs} runs with any promotion\n\nWanted for one: <= 0.05. Each is judged by itself, so of six equals some one is promoted more often.\n")
+    print(
+        f"\n## Challengers that are truly equal: share of {runs} runs with any promotion\n\n"
+        "Wanted for one: <= 0.05. Each is judged by itself, so of six equals some one is promoted more often.\n"
+    )
     header(["how equal", "K", *(f"{s}, M = {m}" for s in ("brier", "accuracy") for m in SIZES)])
     every: list[dict[str, float]] = []
     for name, make in EQUAL.items():
@@ -65,7 +68,7 @@ def equal_rungs(runs: int, rng: np.random.Generator) -> None:
             row([name, str(k), *(f"{cell[s]:.3f}" for s in ("brier", "accuracy") for cell in cells)])
     means = ", ".join(f"{s} {np.mean([cell[s] for cell in every]):.3f}" for s in ("brier", "accuracy"))
     noise = 2 * (0.05 * 0.95 / runs) ** 0.5
-    print(f"\nmean of the cells with K = 1 (last kind left out): {means}; a cell is known to about {noise:.3f} (two sigma)")
+    print(f"\nmean with K = 1 (last kind left out): {means}; a cell is known to about {noise:.3f} (two sigma)")
 
 
 def better_rungs(runs: int, rng: np.random.Generator) -> None:

@@ -37,7 +37,10 @@ def main() -> None:
         median = statistics.median(times)
         print(f"| `{name}` | {median:.2f} | {median / base:.1f} |")
     loads = subprocess.run(
-        [sys.executable, "-c", "import sys, torchgraft; print('torch' in sys.modules)"], check=True, capture_output=True, text=True
+        [sys.executable, "-c", "import sys, torchgraft; print('torch' in sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     print(f"\n`import torchgraft` loads torch: {loads.stdout.strip()}")
 

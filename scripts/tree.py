@@ -12,9 +12,8 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 PACKAGE = TOP / "src" / "torchgraft"
 START, END = "<!-- tree -->", "<!-- /tree -->"
-FLOORS = {
-    "core": 0, "data": 1, "backbones": 1, "features": 2, "model": 3, "tune": 4, "evaluate": 5, "fit": 6, "serve": 7, "cli": 8,
-}  # fmt: skip
+ROOMS = ("core", "data backbones", "features", "model", "tune", "evaluate", "fit", "serve", "cli")
+FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
 
 
 def tree() -> str:

@@ -1,4 +1,4 @@
-"""The main job on photos, through the command line, with a tiny network of random weights: stopped, resumed, damaged."""
+"""The main job on photos, through the command line, with a tiny random network: stopped, resumed, damaged."""
 
 from __future__ import annotations
 

@@ -135,7 +135,9 @@ def test_without_a_test_split_the_held_out_numbers_stand(tmp_path: Path) -> None
 
 def test_a_test_set_of_its_own(arrays: Path, tmp_path: Path) -> None:
     with np.load(arrays) as data:
-        np.savez(tmp_path / "test.npz", X=data["X"][::2] + 0.01, y=np.where(data["y"][::2] == "ant", "emu", data["y"][::2]))
+        np.savez(
+            tmp_path / "test.npz", X=data["X"][::2] + 0.01, y=np.where(data["y"][::2] == "ant", "emu", data["y"][::2])
+        )
     data = fit(_options(arrays, tmp_path / "run", test=str(tmp_path / "test.npz"))).report.data
     assert data["data"]["counts"] == {"train": 120, "test": 40}
     unknown = [f for f in data["data"]["findings"] if f["kind"] == "unknown_label"]
@@ -161,7 +163,9 @@ def test_class_weights_reach_the_methods(arrays: Path, tmp_path: Path) -> None:
         ({"engine": "warp", "budget": "soon", "seed": -1}, OptionError, "--engine .* --budget .* --seed"),
     ],
 )
-def test_wrong_options_say_what_is_wrong(arrays: Path, tmp_path: Path, changes: dict, error: type, message: str) -> None:
+def test_wrong_options_say_what_is_wrong(
+    arrays: Path, tmp_path: Path, changes: dict, error: type, message: str
+) -> None:
     with pytest.raises(error, match=message):
         fit(_options(arrays, tmp_path / "run", **changes))
 

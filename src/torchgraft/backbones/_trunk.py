@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from torchgraft.backbones.base import Network
-
 from torchgraft.core.errors import UserError
 
 

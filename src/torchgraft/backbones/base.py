@@ -110,7 +110,7 @@ class Backbone:
 
     @property
     def modality(self) -> str:
-        """image or text."""
+        """Image or text."""
         return self.preprocessing.modality
 
     def describe(self) -> dict[str, Any]:

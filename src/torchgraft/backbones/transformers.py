@@ -209,6 +209,7 @@ def _offer(name: str, folder: Path) -> Offer | None:
     """What the headers say; None where a file of weights is damaged (loading it says so)."""
     config = _hub.read_json(folder / "config.json")
     width = next((config[key] for key in ("hidden_size", "n_embd", "dim", "d_model") if key in config), 0)
+    weights = sorted(folder.glob("model*.safetensors"))
     parameters = [_weights.count(path) for path in weights]
     if None in parameters:
         return None

@@ -37,8 +37,9 @@ def run(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Try the cheap methods first, measure each on the same held-out samples, and ship the simplest one,
-    unless a later one beats it beyond noise. Writes the model, a report to read (report.html) and the options (run.toml) into one folder.
+    """Try the cheap methods first, measure each on the same held-out samples, and ship the simplest one, unless a
+    later one beats it beyond noise. Writes the model, a report to read (report.html) and the options (run.toml) into
+    one folder.
     """
     _one_way_only(given, resume, from_run)
     done = _run(terminal, given, resume, from_run)

@@ -1,1 +1,1 @@
-"""Words everybody uses: errors, types, registry, options, runtime, files, progress. Imports nothing of the other rooms."""
+"""Words everybody uses: errors, types, registry, options, runtime, files. Imports nothing of the other rooms."""

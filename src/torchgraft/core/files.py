@@ -24,7 +24,6 @@ _CURES = {
     errno.EROFS: "the file system is read-only. Choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder",
     errno.EISDIR: "a folder of that name is in the way. Choose another place",
-    errno.ENOENT: "nothing can be made there. Choose another folder",
     errno.EEXIST: "a file of that name is in the way. Choose another folder",
 }
 
@@ -72,7 +71,7 @@ def _swap(new: Path, path: Path, old: Path) -> None:
 
 
 def clear_drafts(path: Path) -> None:
-    """Remove what killed processes left of writing `path`. Not for a folder into which another process may be writing."""
+    """Remove what killed processes left of writing `path`. Not while another process may be writing there."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.*"):
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -89,7 +88,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def digest(parts: Iterable[bytes | str]) -> str:
-    """BLAKE2b of the parts, 32 hexadecimal digits; each part's length is hashed too, so that parts can't run together."""
+    """BLAKE2b of the parts, 32 hexadecimal digits; each part's length is hashed too, so that none run together."""
     total = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

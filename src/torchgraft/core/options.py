@@ -19,10 +19,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def build(kind: type[T], values: dict[str, Any], *, where: str = "") -> T:
-    """Make the options dataclass `kind` from plain values; all wrong or missing names and all wrong types stand in one `OptionError`."""
+    """Make the options dataclass `kind` from plain values.
+
+    All wrong or missing names and all wrong types stand in one `OptionError`.
+    """
     hints = typing.get_type_hints(kind)
     problems = [
-        f"no option '{name}'.{did_you_mean(name, hints)} Known: {', '.join(hints)}" for name in values if name not in hints
+        f"no option '{name}'.{did_you_mean(name, hints)} Known: {', '.join(hints)}"
+        for name in values
+        if name not in hints
     ]
     for name, value in values.items():
         if name in hints and not _fits(value, hints[name]):

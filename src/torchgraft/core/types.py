@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number with its 95 % interval: low <= value <= high (the interval of a metric, in the metric's unit)."""
+    """A measured number with its 95 % interval: low <= value <= high, in the metric's unit."""
 
     value: float
     low: float

@@ -71,7 +71,8 @@ def ladder(report: Report) -> str:
     )
     intro = (
         f'<p class="lead">{how}the same for every rung, simplest first. The line is the 95\u00a0% interval; '
-        "a ring marks what needs no pretrained network. The simplest is shipped, until a later one beats it beyond noise.</p>"
+        "a ring marks what needs no pretrained network. "
+        "The simplest is shipped, until a later one beats it beyond noise.</p>"
     )
     axis = f'<div class="rung axis"><div></div>{_plots.track_axis(low, high)}<div></div></div>'
     return _section("ladder", "The ladder", intro + f'<div class="ladder">{lines}{axis}</div>' + _skipped(report))

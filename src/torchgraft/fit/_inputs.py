@@ -22,8 +22,8 @@ def load_data(options: FitOptions, progress: Progress) -> tuple[Samples, tuple[F
     target = read(options.target, columns)
     if not len(target.classes):
         raise DataError(
-            f"{options.target} holds {len(target)} {target.modality} samples without labels. `graft fit` expects labels: "
-            "one folder per class, or a table with a label column (name it with --label)."
+            f"{options.target} holds {len(target)} {target.modality} samples without labels. "
+            "`graft fit` expects labels: one folder per class, or a table with a label column (name it with --label)."
         )
     samples = _with_test(target, read(options.test, columns)) if options.test else target
     unlabelled = samples.y < 0
@@ -44,7 +44,9 @@ def backbone_names(options: FitOptions, modality: str) -> tuple[str, ...]:
     """
     if modality == "array":
         if options.backbone != plan.AUTO:
-            raise OptionError(f"--backbone {options.backbone}: the target holds feature arrays, which need no backbone.")
+            raise OptionError(
+                f"--backbone {options.backbone}: the target holds feature arrays, which need no backbone."
+            )
         return ()
     if not any(registry.get("tune", name).TRANSFER for name in plan.methods(options.method)):
         return ()

@@ -52,7 +52,12 @@ def gather(samples: Samples, names: Sequence[str], *, engine: str, deadline: flo
         expected = _pilot(samples, backbone, engine)
         left = deadline - time.monotonic()
         if expected > left and found:
-            skipped.append(Skipped(name=name, reason=f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left"))
+            skipped.append(
+                Skipped(
+                    name=name,
+                    reason=f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left",
+                )
+            )
             continue
         if expected > max(left, 1.0):
             samples, finding = _part_of(samples, max(left, 1.0) / expected)

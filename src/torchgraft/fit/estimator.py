@@ -53,6 +53,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     entries_ : list of Entry
         The ladder as measured.
     verdict_ : Verdict
+
     """
 
     def __init__(
@@ -88,10 +89,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             progress=SILENT,
         )
         if len(sources.samples) < len(samples):
-            raise DataError(f"{len(samples) - len(sources.samples)} of {len(samples)} samples can't be read: {sources.findings}")
+            raise DataError(
+                f"{len(samples) - len(sources.samples)} of {len(samples)} samples can't be read: {sources.findings}"
+            )
         pairs = tuple(folds(codes.astype(np.int64), seed=self.random_state))
         problem = Problem(blocks=sources.blocks, y=codes, classes=names, folds=pairs, seed=self.random_state)
-        rungs = plan.rungs(plan.methods(self.method), problem.dense, {"class_weight": "balanced" if self.balanced else "none"})
+        rungs = plan.rungs(
+            plan.methods(self.method), problem.dense, {"class_weight": "balanced" if self.balanced else "none"}
+        )
         self.entries_, _ = climb(problem, rungs)
         self.verdict_ = choose(self.entries_, problem.y[problem.held_out], seed=self.random_state)
         self.graft_ = make_graft(self.entries_[self.verdict_.index], problem, sources)
@@ -103,7 +108,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         samples, _ = self._samples(X)
         predictions = self.graft_.predict(samples)
         if len(predictions) < len(samples):
-            raise DataError(f"{len(samples) - len(predictions)} of {len(samples)} samples can't be read: {predictions.failed}")
+            raise DataError(
+                f"{len(samples) - len(predictions)} of {len(samples)} samples can't be read: {predictions.failed}"
+            )
         return predictions.probabilities
 
     def predict(self, X: Any) -> np.ndarray:

@@ -22,11 +22,17 @@ class FitOptions:
     Raises `OptionError` that names every value that can't be used.
     """
 
-    target: str = field(metadata={"help": "Your labelled data: a folder of class folders, a table of texts, or a feature file."})
-    test: str | None = _option(None, "Labelled data that is touched once, after the choice. Without it a part of TARGET is kept aside.")
+    target: str = field(
+        metadata={"help": "Your labelled data: a folder of class folders, a table of texts, or a feature file."}
+    )
+    test: str | None = _option(
+        None, "Labelled data that is touched once, after the choice. Without it a part of TARGET is kept aside."
+    )
     text: str | None = _option(None, "Column that holds the texts (tables). Found by itself where it is clear.")
     label: str | None = _option(None, "Column that holds the labels (tables, metadata files).")
-    group: str | None = _option(None, "Column, or for image folders a regular expression on the path, naming what must stay in one split.")
+    group: str | None = _option(
+        None, "Column, or for image folders a regular expression on the path, naming what must stay in one split."
+    )
     backbone: str = _option("auto", "Backbones to try, comma-separated (see `graft list backbones`), or auto.")
     method: str = _option("auto", "Methods to try, comma-separated (see `graft list methods`), or auto.")
     class_weight: str = _option("none", "none, or balanced: rare classes count as much as frequent ones.")

@@ -77,7 +77,9 @@ class Report:
                 raise ValueError("it has no ladder")
             return cls(path, data)
         except (OSError, ValueError, TypeError) as error:
-            raise ArtifactError(f"{path} holds no readable report.json ({error}). Expected the folder of a run.") from error
+            raise ArtifactError(
+                f"{path} holds no readable report.json ({error}). Expected the folder of a run."
+            ) from error
 
     @property
     def html(self) -> Path:
@@ -96,7 +98,8 @@ class Report:
         accuracy = measured["accuracy"]
         return (
             f"{graft.card()}\n## How good\n\n{self.data['verdict']['sentence']}\n\n"
-            f"Accuracy {accuracy['value']:.3f}, 95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}, {where}.\n\n"
+            f"Accuracy {accuracy['value']:.3f}, 95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}, "
+            f"{where}.\n\n"
             "`check.safetensors` holds a few of the training samples as they are, for the self-check at load.\n"
         )
 
@@ -142,7 +145,8 @@ def report_of(outcome: Outcome, path: Path) -> Report:
         "abstain": abstain(y, entry.probabilities),
         "learning_curve": _curve(problem, entry, outcome.deadline - time.monotonic()),
         "test": test,
-        "mistakes": test_mistakes or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
+        "mistakes": test_mistakes
+        or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
         "label_errors": _gallery(label_errors(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
         "skipped": [{"method": one.name, "reason": one.reason} for one in outcome.skipped],
         "seconds": {**outcome.seconds, "total": time.monotonic() - outcome.start},

@@ -94,7 +94,10 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
                 skipped=(*sources.skipped, *skipped),
                 verdict=verdict,
                 graft=graft,
-                seconds={"data": extracted - start - sum(sources.seconds.values()), "features": sum(sources.seconds.values())},
+                seconds={
+                    "data": extracted - start - sum(sources.seconds.values()),
+                    "features": sum(sources.seconds.values()),
+                },
                 start=start,
                 deadline=start + budget,
             ),
@@ -132,7 +135,7 @@ def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
 
 
 def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
-    """The entry's candidate, calibrated on its held-out rows, with the threshold over which it is right often enough."""
+    """The entry's candidate, calibrated on its held-out rows, with the threshold over which it is mostly right."""
     candidate = entry.candidate
     used = [part.source for part in candidate.parts]
     return Graft(

@@ -12,7 +12,6 @@ from torchgraft.core.types import Estimate
 from torchgraft.evaluate import beaten_by, brier_losses, paired
 from torchgraft.fit.ladder import Entry
 
-
 FLOOR = "majority"
 """The method that looks at no sample."""
 

@@ -17,9 +17,17 @@ def as_samples(items: Sequence[str | Path] | np.ndarray, modality: str) -> Sampl
     if modality == "array":
         x: Any = _numbers(items)
         if x.ndim != 2 or not np.isfinite(x).all():
-            raise DataError(f"features must be N x D and finite, got shape {x.shape}, {int((~np.isfinite(x)).sum())} not finite.")
-    elif isinstance(items, str | Path) or not isinstance(items, Iterable) or not all(isinstance(item, str | Path) for item in items):
-        raise DataError(f"predict expects a list of {'paths' if modality == 'image' else 'texts'}, got {type(items).__name__}.")
+            raise DataError(
+                f"features must be N x D and finite, got shape {x.shape}, {int((~np.isfinite(x)).sum())} not finite."
+            )
+    elif (
+        isinstance(items, str | Path)
+        or not isinstance(items, Iterable)
+        or not all(isinstance(item, str | Path) for item in items)
+    ):
+        raise DataError(
+            f"predict expects a list of {'paths' if modality == 'image' else 'texts'}, got {type(items).__name__}."
+        )
     else:
         x = [Path(item) for item in items] if modality == "image" else [str(item) for item in items]
     return Samples(
@@ -29,7 +37,7 @@ def as_samples(items: Sequence[str | Path] | np.ndarray, modality: str) -> Sampl
         y=np.full(len(x), -1, dtype=np.int64),
         classes=(),
         split=np.full(len(x), "", dtype="<U5"),
-        root=Path("."),
+        root=Path(),
     )
 
 

@@ -47,8 +47,8 @@ def verify_check(graft: Graft, check: Mapping[str, np.ndarray]) -> None:
     if not worst <= TOLERANCE:  # NaN is no agreement
         raise ArtifactError(
             f"the self-check failed: stored inputs give probabilities up to {worst:.3f} away from the stored outputs "
-            f"(at most {TOLERANCE} is normal). The files, the backbone or an installed library differ from when it was saved. "
-            "Fit again, or load with verify=False (--no-verify) if you know why."
+            f"(at most {TOLERANCE} is normal). The files, the backbone or an installed library "
+            "differ from when it was saved. Fit again, or load with verify=False (--no-verify) if you know why."
         )
 
 

@@ -1,4 +1,4 @@
-"""The folder a graft is saved as: `graft.json`, `model.safetensors`, `check.safetensors`, `README.md`. No code in it."""
+"""The folder a graft is saved as: `graft.json`, `model.safetensors`, `check.safetensors`, `README.md`. No code."""
 
 from __future__ import annotations
 
@@ -75,4 +75,6 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, ValueError) as error:
-        raise ArtifactError(f"{path} is damaged or cut short ({error}). Copy the folder again, or fit again.") from error
+        raise ArtifactError(
+            f"{path} is damaged or cut short ({error}). Copy the folder again, or fit again."
+        ) from error

@@ -87,7 +87,9 @@ class Graft:
         """N x C calibrated log-probabilities from the values of each source (see `blocks`)."""
         return log_softmax(self.head.logits(assemble(self.parts, blocks)) / self.temperature, axis=1)
 
-    def predict(self, items: Samples | Sequence[str | Path] | np.ndarray, *, progress: Progress = SILENT) -> Predictions:
+    def predict(
+        self, items: Samples | Sequence[str | Path] | np.ndarray, *, progress: Progress = SILENT
+    ) -> Predictions:
         """Predict paths of images, texts, or an N x D array, as the graft's modality is.
 
         A sample that can't be read is left out and told of in `failed`. Raises `DataError` where `items` is of
@@ -95,7 +97,9 @@ class Graft:
         """
         samples = items if isinstance(items, Samples) else as_samples(items, self.modality)
         if samples.modality != self.modality:
-            raise DataError(f"this graft was fitted on {self.modality} samples, got {samples.modality} from {samples.root}.")
+            raise DataError(
+                f"this graft was fitted on {self.modality} samples, got {samples.modality} from {samples.root}."
+            )
         blocks, kept, failed = self.blocks(samples, progress=progress)
         probabilities = np.exp(self.log_probabilities(blocks)) if len(kept) else np.zeros((0, len(self.classes)))
         return Predictions(
@@ -183,7 +187,9 @@ class Graft:
                 backbones=config["backbones"],
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"graft.json and model.safetensors don't fit together: {error!r}. Fit again.") from error
+            raise ArtifactError(
+                f"graft.json and model.safetensors don't fit together: {error!r}. Fit again."
+            ) from error
 
     def card(self) -> str:
         """A short model card in Markdown."""

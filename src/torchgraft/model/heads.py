@@ -80,7 +80,10 @@ class KNNHead:
 
     def state(self) -> State:
         """Stored features in float32, classes, k."""
-        return {"k": self.k, "n_classes": self.n_classes}, {"z": self.z.astype(np.float32), "y": self.y.astype(np.int64)}
+        return {"k": self.k, "n_classes": self.n_classes}, {
+            "z": self.z.astype(np.float32),
+            "y": self.y.astype(np.int64),
+        }
 
     @classmethod
     def from_state(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> KNNHead:
@@ -92,7 +95,9 @@ def head_from_state(kind: str, config: dict[str, Any], arrays: dict[str, np.ndar
     """Make a head again from what `state` gave. Raises `ArtifactError` for a kind this version doesn't know."""
     kinds = {head.kind: head for head in (LinearHead, KNNHead)}
     if kind not in kinds:
-        raise ArtifactError(f"the head is a '{kind}'; this version of torchgraft knows {', '.join(sorted(kinds))}. Update torchgraft.")
+        raise ArtifactError(
+            f"the head is a '{kind}'; this version of torchgraft knows {', '.join(sorted(kinds))}. Update torchgraft."
+        )
     return kinds[kind].from_state(config, arrays)
 
 
