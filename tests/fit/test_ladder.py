@@ -12,10 +12,10 @@ from torchgraft.core.types import Estimate
 from torchgraft.data import folds
 from torchgraft.evaluate import softmax
 from torchgraft.fit import plan
-from torchgraft.fit.ladder import Entry, climb, refit, take
+from torchgraft.fit.ladder import Entry, climb, refit
 from torchgraft.model import assemble
 from torchgraft.tune import lda
-from torchgraft.tune.base import Problem
+from torchgraft.tune.base import Problem, take
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torchgraft.core.runtime import one_thread
 from torchgraft.core.types import Result
 from torchgraft.evaluate import fit_temperature, softmax, summary
 from torchgraft.fit.plan import Rung
-from torchgraft.tune.base import Candidate, Problem
+from torchgraft.tune.base import Candidate, Problem, take
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,8 +116,3 @@ def refit(problem: Problem, entry: Entry, part: np.ndarray) -> np.ndarray:
         candidate = registry.get("tune", entry.rung.method).fit(small, entry.rung.options)
         right.append(candidate.logits.argmax(1) == problem.y[held])
     return np.concatenate(right)
-
-
-def take(values, rows: np.ndarray):
-    """Rows of a source's values: an array's, or a list's."""
-    return values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows]

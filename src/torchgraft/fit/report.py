@@ -30,11 +30,11 @@ from torchgraft.evaluate import (
     worst_mistakes,
 )
 from torchgraft.fit._sources import Sources
-from torchgraft.fit.ladder import Entry, Skipped, refit, take
+from torchgraft.fit.ladder import Entry, Skipped, refit
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.verdict import Verdict
 from torchgraft.model import Graft
-from torchgraft.tune.base import Problem
+from torchgraft.tune.base import Problem, take
 
 _CURVE_SECONDS = 60.0
 """A learning curve may take this long. Parts of the labels are drawn three times where that fits, else once."""

@@ -23,12 +23,12 @@ from torchgraft.evaluate import abstain
 from torchgraft.fit import plan
 from torchgraft.fit._inputs import backbone_names, default_folder, load_data
 from torchgraft.fit._sources import Sources, gather
-from torchgraft.fit.ladder import Entry, climb, take
+from torchgraft.fit.ladder import Entry, climb
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.report import Outcome, Report, report_of
 from torchgraft.fit.verdict import choose
 from torchgraft.model import Graft, load
-from torchgraft.tune.base import Problem
+from torchgraft.tune.base import Problem, take
 
 RUN_FILE = "run.toml"
 OUTPUTS = ("model", "report.json", "report.html")

@@ -15,7 +15,7 @@ from torchgraft.features import mapping
 from torchgraft.model import LinearHead, Part
 from torchgraft.model.graft import assemble
 from torchgraft.tune._softmax import Block, Softmax
-from torchgraft.tune.base import Candidate, Problem
+from torchgraft.tune.base import Candidate, Problem, take
 
 S = TypeVar("S")
 
@@ -57,11 +57,6 @@ def mapping_for(source: str) -> Callable[[Any, Any], mapping.Mapping]:
 def needs_dense(problem: Problem) -> str:
     """Why a method on features can't run: empty where it can."""
     return "" if problem.dense else "there are no features: no backbone is at hand"
-
-
-def take(values: Any, rows: np.ndarray) -> Any:
-    """The rows of an array, or of a list of texts."""
-    return values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows]
 
 
 def calibrated_loss(y: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

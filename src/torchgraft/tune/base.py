@@ -67,3 +67,8 @@ class Candidate:
     logits: np.ndarray
     chosen: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+
+
+def take(values: Any, rows: np.ndarray) -> Any:
+    """The values of some rows of a block: an array's rows, or a list's items."""
+    return values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows]
