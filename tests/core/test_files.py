@@ -169,6 +169,7 @@ def test_names_with_brackets_are_no_patterns(tmp_path: Path) -> None:
 
 def test_clearing_where_there_is_nothing(tmp_path: Path) -> None:
     clear_drafts(tmp_path / "nowhere" / "model")
+    assert _names(tmp_path) == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])

@@ -219,7 +219,7 @@ def test_names_labels_and_texts_are_escaped():
 )
 def test_a_missing_part_is_left_out(report, missing):
     for changed in ({**report, missing: None}, {k: v for k, v in report.items() if k != missing}):
-        Page(render(changed))
+        assert Page(render(changed)).words
 
 
 def test_without_a_test_set_the_number_is_of_the_held_out_samples(report):

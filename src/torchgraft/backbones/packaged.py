@@ -136,7 +136,8 @@ def _lite_net(name: str, known: _Package, path: Path) -> Backbone:
     def build() -> Network:
         model = timm.build(known.architecture)
         _weights.fill(model, _renamed(_weights.read(path), model), f"{path}")
-        return timm.cut(model, known.pixels).fields()["build"]()
+        cut = timm.cut(model, known.pixels)
+        return Network(module=cut.module, classifier=cut.classifier)
 
     return Backbone(
         name=name,

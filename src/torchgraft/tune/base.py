@@ -30,7 +30,7 @@ class Problem:
     """N labelled samples, what is known of each, and which rows are held out when.
 
     `blocks` maps a source to its values for the N samples: the name of a backbone to its pooled features
-    (N x D float32), `text` to the texts themselves, `array` to the user's own features (N x D float32).
+    (N x D float32), `array` to the user's own features (N x D float32), `text` and `image` to the texts and paths.
     `y` holds N class indices in 0..C-1. `folds` is one (fit, held-out) pair, or K of them whose held-out parts
     are disjoint: every number a ladder compares comes from held-out rows.
     """
