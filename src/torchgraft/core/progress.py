@@ -12,6 +12,9 @@ class Bar:
     def advance(self, n: int = 1) -> None:
         """`n` more steps are done."""
 
+    def note(self, text: str) -> None:
+        """A few words on how it goes (`loss 0.41, rate 1e-04, best 0.92`), shown beside the bar."""
+
 
 class Progress:
     """The silent listener, and the contract of the others: `say` for lines, `bar` for work with a length."""

@@ -140,6 +140,38 @@ class Projection:
 
 
 @dataclass(frozen=True, eq=False)
+class Affine:
+    """z' = (z - mean) P + offset, with `mean` D, `projection` P, D x D', and `offset` D'.
+
+    Made from what it does, not fitted on rows: alignments of two domains end in one.
+    """
+
+    mean: np.ndarray
+    projection: np.ndarray
+    offset: np.ndarray
+    kind: ClassVar[str] = "affine"
+
+    @classmethod
+    def of(cls, mean: np.ndarray, projection: np.ndarray, offset: np.ndarray | None = None) -> Affine:
+        """In float32; without an `offset` it is 0."""
+        offset = np.zeros(projection.shape[1]) if offset is None else offset
+        return cls(*(np.ascontiguousarray(a, dtype=np.float32) for a in (mean, projection, offset)))
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """N x D' rows."""
+        return (_rows(values, len(self.mean)) - self.mean) @ self.projection + self.offset
+
+    def state(self) -> State:
+        """Mean, projection and offset."""
+        return {}, {"mean": self.mean, "projection": self.projection, "offset": self.offset}
+
+    @classmethod
+    def from_state(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Affine:
+        """Undo `state`."""
+        return cls(arrays["mean"], arrays["projection"], arrays["offset"])
+
+
+@dataclass(frozen=True, eq=False)
 class PCA(Projection):
     """The directions of largest variance (Pearson 1901). Signs: the largest entry of a direction is positive."""
 
@@ -237,7 +269,7 @@ class Chain:
 
 def mapping_from_state(kind: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Mapping:
     """Make a mapping again from what `state` gave. Raises `ArtifactError` for a kind this version doesn't know."""
-    kinds = {mapping.kind: mapping for mapping in (Identity, L2, Standardise, PCA, LDA, Chain, TfIdf)}
+    kinds = {mapping.kind: mapping for mapping in (Identity, L2, Standardise, Affine, PCA, LDA, Chain, TfIdf)}
     if kind not in kinds:
         known = ", ".join(sorted(kinds))
         raise ArtifactError(

@@ -3,5 +3,21 @@
 from torchgraft.model._inputs import as_samples
 from torchgraft.model.graft import Blocks, Graft, Part, Predictions, assemble, load
 from torchgraft.model.heads import Head, KNNHead, LinearHead
+from torchgraft.model.tuned import Tuned
 
-__all__ = ["Blocks", "Graft", "Head", "KNNHead", "LinearHead", "Part", "Predictions", "as_samples", "assemble", "load"]
+__all__ = [
+    "Blocks",
+    "Graft",
+    "Head",
+    "KNNHead",
+    "LinearHead",
+    "Part",
+    "Predictions",
+    "Prior",
+    "Tuned",
+    "adjust",
+    "as_samples",
+    "assemble",
+    "estimate_prior",
+    "load",
+]

@@ -24,6 +24,7 @@ from torchgraft.model._inputs import as_samples
 from torchgraft.model._selfcheck import saved_check, verify_check
 from torchgraft.model.artifact import Artifact, read, write
 from torchgraft.model.heads import Head, head_from_state
+from torchgraft.model.tuned import Tuned
 
 Blocks = Mapping[str, np.ndarray | Sequence[str]]
 """Source -> the values of N samples: a backbone's name -> pooled features (N x D), the modality -> the samples
@@ -71,7 +72,8 @@ class Graft:
     """Backbone + neck + head, calibrated: p = softmax(logits / temperature) over `classes`.
 
     `backbones` holds, for each source that is a backbone, what it was when the head was fitted (name, revision,
-    pooling, licence, width). A sample whose largest probability is under `threshold` is abstained on.
+    pooling, licence, width); `tuned` the weights of those that were trained further. A sample whose largest probability
+    is under `threshold` is abstained on.
     """
 
     parts: tuple[Part, ...]
@@ -82,6 +84,7 @@ class Graft:
     temperature: float = 1.0
     threshold: float = 0.0
     backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
 
     def log_probabilities(self, blocks: Blocks) -> np.ndarray:
         """N x C calibrated log-probabilities from the values of each source (see `blocks`)."""
@@ -131,7 +134,7 @@ class Graft:
     @cached_property
     def loaded(self) -> dict[str, Backbone]:
         """The backbones themselves. Raises `ArtifactError` where one has other weights than the head was fitted on."""
-        found = {name: backbones.load(name) for name in self.backbones}
+        found = {name: self._load(name) for name in self.backbones}
         for name, backbone in found.items():
             expected = self.backbones[name]["revision"]
             if backbone.revision != expected:
@@ -140,6 +143,10 @@ class Graft:
                     f"({expected}). Install the version it was fitted with, or fit again."
                 )
         return found
+
+    def _load(self, name: str) -> Backbone:
+        own = self.tuned.get(name)
+        return own.backbone(backbones.load(own.base)) if own else backbones.load(name)
 
     def save(self, path: str | Path, *, check: Samples | None = None, card: str = "") -> None:
         """Write the graft into the folder `path`. The outputs for `check`, a few samples, are verified at load."""
@@ -166,6 +173,10 @@ class Graft:
             mapping, own = part.mapping.state()
             config["parts"].append({"source": part.source, "kind": part.mapping.kind, "mapping": mapping})
             arrays |= {f"parts.{i}.{name}": a for name, a in own.items()}
+        config["tuned"] = []
+        for i, (source, one) in enumerate(self.tuned.items()):
+            config["tuned"].append({"source": source, "base": one.base, "revision": one.revision})
+            arrays |= {f"tuned.{i}.{name}": a for name, a in one.arrays.items()}
         return config, arrays
 
     @classmethod
@@ -185,6 +196,12 @@ class Graft:
                 temperature=float(config["temperature"]),
                 threshold=float(config["threshold"]),
                 backbones=config["backbones"],
+                tuned={
+                    one["source"]: Tuned(
+                        base=one["base"], revision=one["revision"], arrays=_under(arrays, f"tuned.{i}.")
+                    )
+                    for i, one in enumerate(config.get("tuned", ()))
+                },
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(

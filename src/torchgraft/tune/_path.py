@@ -195,3 +195,11 @@ def candidate(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()
     )
     return Candidate(parts=parts, head=head, rows=problem.held_out, logits=logits, chosen=chosen, note=note)
+
+
+def probe_heads(problem: Problem, source: str, class_weight: str, parts: Sequence[np.ndarray]) -> list[LinearHead]:
+    """The linear probe's head on l2-normalised features of `source`, fitted on each of `parts` (rows), one penalty."""
+    recipe = Recipe(source, mapping.L2.fit)
+    found, _ = fit_penalised(problem, [recipe], class_weight)
+    fitted = (_Fitted(problem, [recipe], rows, class_weight) for rows in parts)
+    return [one.solver((1.0,)).solve(found.chosen["C"]) for one in fitted]

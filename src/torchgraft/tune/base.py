@@ -5,24 +5,47 @@ A method is one file in this room. It offers:
 - `Options`: a frozen, keyword-only dataclass of what can be set (its docstring lists units and ranges);
 - `fit(problem: Problem, options: Options) -> Candidate`;
 - `TRANSFER: bool`: whether it uses a pretrained network;
-- `applies(problem: Problem) -> str`: empty where the method can run, else the reason why not, for people.
+- `applies(problem: Problem) -> str`: empty where the method can run, else the reason why not, for people;
+- `AUTO: bool` (left out: True): whether it is tried without being asked for by name.
 
 `fit` is deterministic: the same problem and options give the same candidate to the bit on one machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from torchgraft.model import Head, Part
+from torchgraft.backbones import Backbone
+from torchgraft.core.journal import Journal
+from torchgraft.core.progress import SILENT, Progress
+from torchgraft.model import Head, Part, Tuned
 
 Fold = tuple[np.ndarray, np.ndarray]
 """(rows to fit on, rows held out), both positions in 0..N-1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resources:
+    """What a method that trains a backbone needs beside features.
+
+    `backbones`: the networks behind the dense blocks, by source, and `poolings` how each is pooled. `folder`: where
+    checkpoints go (None: nowhere). `deadline`: the `time.monotonic()` by which the method has to be done. `journal`:
+    asked for whatever the clock decides. `on_leg`: told plain values (see `train.History.to_dict`) while it trains.
+    """
+
+    backbones: Mapping[str, Backbone]
+    poolings: Mapping[str, str]
+    folder: Path | None = None
+    deadline: float = float("inf")
+    journal: Journal = field(default_factory=Journal)
+    progress: Progress = SILENT
+    on_leg: Callable[[Mapping[str, Any]], None] = lambda history: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +55,8 @@ class Problem:
     `blocks` maps a source to its values for the N samples: the name of a backbone to its pooled features
     (N x D float32), `array` to the user's own features (N x D float32), `text` and `image` to the texts and paths.
     `y` holds N class indices in 0..C-1. `folds` is one (fit, held-out) pair, or K of them whose held-out parts
-    are disjoint: every number a ladder compares comes from held-out rows.
+    are disjoint: every number a ladder compares comes from held-out rows. `resources` are for methods that train a
+    backbone; without them (None) such methods don't apply.
     """
 
     blocks: Mapping[str, np.ndarray | Sequence[str]]
@@ -40,6 +64,7 @@ class Problem:
     classes: tuple[str, ...]
     folds: tuple[Fold, ...]
     seed: int = 0
+    resources: Resources | None = None
 
     @cached_property
     def held_out(self) -> np.ndarray:
@@ -58,7 +83,9 @@ class Candidate:
 
     `parts` and `head` are fitted on all N rows with the hyper-parameters in `chosen`. `logits` (M x C float64,
     natural-log scale, not yet calibrated) are those of grafts fitted on each fold's rows for its held-out rows, in
-    the order of `rows` (M positions in 0..N-1). `note` tells people in a few words what was chosen.
+    the order of `rows` (M positions in 0..N-1). `note` tells people in a few words what was chosen. `tuned` holds, for
+    every source that is a backbone with weights of its own, these weights; `history` how its training went, fold by
+    fold and at last on all rows (see `train.History.to_dict`).
     """
 
     parts: tuple[Part, ...]
@@ -67,6 +94,12 @@ class Candidate:
     logits: np.ndarray
     chosen: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+
+
+class Skip(Exception):
+    """A method that was begun and is no candidate; the message tells people why."""
 
 
 def take(values: Any, rows: np.ndarray) -> Any:

@@ -1,0 +1,102 @@
+"""Classifiers inside the methods: nearest neighbour, logistic regression, and a head from centroids."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from torchgraft.model import LinearHead
+
+PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""C tried for features whose total variance is 1."""
+
+
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """n x m of ||a_i - b_j||^2, never negative."""
+    gaps = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
+    return np.maximum(gaps, 0.0, out=gaps)
+
+
+def nearest(zs: np.ndarray, ys: np.ndarray, zt: np.ndarray, *, rows: int = 1024) -> np.ndarray:
+    """The class of each target sample's nearest source sample (Euclidean), `rows` target samples at a time."""
+    labels = [ys[squared_distances(zt[i : i + rows], zs).argmin(axis=1)] for i in range(0, len(zt), rows)]
+    return np.concatenate(labels)
+
+
+class Logistic:
+    """Multinomial logistic regression on features brought to mean 0 and total variance 1, with a penalty C on that.
+
+    The mean and scale are those of the first fit, `z` (N x D).
+    """
+
+    def __init__(self, z: np.ndarray, n_classes: int) -> None:
+        self.mean = z.mean(axis=0)
+        self.scale = 1 / np.sqrt(max(float(z.var(axis=0).sum()), 1e-12))
+        self.n_classes = n_classes
+
+    def fit(self, z: np.ndarray, y: np.ndarray, c: float, weights: np.ndarray | None = None) -> LinearHead:
+        """The head for rows as they came, whatever classes `y` lacks."""
+        present, counts = np.unique(y, return_counts=True)
+        if len(present) == 1 or not z.shape[1]:
+            nothing = np.zeros((len(present), z.shape[1]))
+            return spread(nothing, np.log(counts), present, self.n_classes, len(y))
+        model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # near enough: the head is refitted or calibrated
+            model.fit((z - self.mean) * self.scale, y, sample_weight=weights)
+        weight, bias = model.coef_, model.intercept_
+        if len(present) == 2:  # one row of weights for the second class stands for -w/2 and w/2
+            weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        weight = weight * self.scale
+        return spread(weight, bias - weight @ self.mean, present, self.n_classes, len(y))
+
+    def choose(self, z: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
+        """The C of `PENALTIES` with the least log loss on every fifth sample of each class, after a fit on the rest."""
+        held = np.zeros(len(y), dtype=bool)
+        for c in np.unique(y):
+            held[np.flatnonzero(y == c)[4::5]] = True
+        if not held.any():
+            return PENALTIES[1]
+        losses = []
+        for c in PENALTIES:
+            kept = None if weights is None else weights[~held]
+            logits = self.fit(z[~held], y[~held], c, kept).logits(z[held])
+            losses.append(-log_softmax(logits, axis=1)[np.arange(held.sum()), y[held]].mean())
+            if len(losses) > 1 and losses[-1] > losses[-2]:
+                break
+        return PENALTIES[int(np.argmin(losses))]
+
+
+def spread(weight: np.ndarray, bias: np.ndarray, present: np.ndarray, n_classes: int, n: int) -> LinearHead:
+    """A head over all classes from the K x D weights and K biases of those in `present`; the others get -log(n + 1).
+
+    Logits of present classes sum to 0 for every input, so an absent class is never the largest.
+    """
+    full = np.zeros((n_classes, weight.shape[1]))
+    full[present] = weight - weight.mean(axis=0)
+    biases = np.full(n_classes, -np.log(n + 1))
+    biases[present] = bias - bias.mean()
+    return LinearHead(full, biases)
+
+
+def centroid_head(centroids: np.ndarray, present: np.ndarray, n_classes: int, scale: float, n: int) -> LinearHead:
+    """logits = -scale ||z - c_k||^2, up to what is equal for all k: the nearest of the K x D centroids wins.
+
+    `present` names the classes of the centroids, `n` the number of samples behind them (see `spread`).
+    """
+    return spread(2 * scale * centroids, -scale * (centroids**2).sum(axis=1), present, n_classes, n)
+
+
+def centroid_scale(centroids: np.ndarray, z: np.ndarray, y: np.ndarray) -> float:
+    """The `scale` of `centroid_head` under which `y` (N positions among K centroids) of `z` (N x D) is most likely."""
+    logits = -squared_distances(z, centroids)
+
+    def loss(log_scale: float) -> float:
+        return -float(log_softmax(logits * np.exp(log_scale), axis=1)[np.arange(len(y)), y].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-15.0, 15.0), method="bounded").x))

@@ -1,0 +1,115 @@
+"""What TCA, JDA and BDA share: a linear embedding in which the means of both domains, and of their classes, agree.
+
+min over A of tr(A^T P^T M P A) + lambda ||A||_F^2 with A^T P^T H P A = I: A holds the k eigenvectors of
+
+    (P^T M P + lambda I) a = phi P^T H P a        with the smallest phi, each of length 1; z = P a.
+
+M = E E^T has rank C + 1 at most, and X = U S V^T turns P into U S^2 (linear kernel, P = K = X X^T) or U S (primal,
+P = X), so that the problem is one of r x r, r <= min(n, D): no n x n matrix is ever made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from torchgraft.align._classify import Logistic, nearest
+from torchgraft.align.base import Aligned, Domains, check_range, inductive
+from torchgraft.core.errors import OptionError
+from torchgraft.features.mapping import L2, Affine, Chain, principal_axes
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """All n = Ns + Nt rows of length 1 as X = U S V^T: `left` U (n x r), `singular` S (r,), `right` V (D x r)."""
+
+    left: np.ndarray
+    singular: np.ndarray
+    right: np.ndarray
+    n_source: int
+
+    @classmethod
+    def of(cls, xs: np.ndarray, xt: np.ndarray) -> Rows:
+        """Each row is brought to length 1 first. Directions under 1e-7 of the largest are left out."""
+        x = np.concatenate([xs, xt])
+        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        axes, variances = principal_axes(x)
+        singular = np.sqrt(variances * len(x))
+        keep = singular > 1e-7 * max(singular[0], 1e-300)
+        axes, singular = axes[:, keep], singular[keep]
+        return cls(x @ axes / singular, singular, axes, len(xs))
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """`z` (n x k) of the rows it was fitted on, and `projection` (D x k) for rows of length 1, with z = x projection.
+
+    `values` are 1 / phi, largest first.
+    """
+
+    z: np.ndarray
+    projection: np.ndarray
+    values: np.ndarray
+
+
+def embed(rows: Rows, factors: np.ndarray, *, k: int, ridge: float, kernel: str) -> Embedding:
+    """Solve the problem at the top of this file for M = E E^T / ||E E^T||_F with E = `factors` (n x m)."""
+    scale = rows.singular ** (2 if kernel == "linear" else 1)
+    gram = factors.T @ factors
+    reduced = (rows.left.T @ factors) * scale[:, None] / np.linalg.norm(gram) ** 0.5  # r x m: P^T E
+    centre = scale * rows.left.sum(axis=0) / np.sqrt(len(rows.left))
+    spread = np.diag(scale**2) - np.outer(centre, centre)  # P^T H P
+    penalty = reduced @ reduced.T
+    penalty.flat[:: len(penalty) + 1] += ridge
+    r, k = len(scale), min(k, len(scale))
+    values, vectors = eigh(spread, penalty, subset_by_index=[r - k, r - 1])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    vectors = vectors / np.linalg.norm(vectors, axis=0)  # the length matters: rows of z are normalised afterwards
+    vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(k)] < 0, -1.0, 1.0)
+    weighted = scale[:, None] * vectors
+    return Embedding(rows.left @ weighted, rows.right @ (weighted / rows.singular[:, None]), values)
+
+
+def domain_factor(n_source: int, n: int) -> np.ndarray:
+    """e (n,) with e e^T = M_0, the squared distance of the domains' means: 1 / Ns on the source, -1 / Nt elsewhere."""
+    return np.concatenate([np.full(n_source, 1 / n_source), np.full(n - n_source, -1 / (n - n_source))])
+
+
+def class_factors(ys: np.ndarray, guessed: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """E (n x K) with E E^T = sum_c M_c: as `domain_factor`, within each class of `present`; an empty side gives 0."""
+    source, target = (y[:, None] == present for y in (ys, guessed))
+    return np.concatenate([source / np.maximum(source.sum(axis=0), 1), -(target / np.maximum(target.sum(axis=0), 1))])
+
+
+def fit_embedding(
+    domains: Domains, *, k: int, ridge: float, kernel: str, balance: tuple[float, float], rounds: int, classifier: str
+) -> Aligned:
+    """M = `balance`[0] M_0 + `balance`[1] sum_c M_c, with target classes guessed anew in each of `rounds`.
+
+    The first round knows no classes and has M = M_0 (it is TCA); with `balance`[1] = 0 there is no other.
+    """
+    check_range(k=(k, 1, 1e9), ridge=(ridge, 1e-12, 1e12), rounds=(rounds, 1, 1000))
+    if kernel not in ("linear", "primal"):
+        raise OptionError(f"kernel expects linear or primal, got {kernel!r}.")
+    if classifier not in ("nearest", "logistic"):
+        raise OptionError(f"classifier expects nearest or logistic, got {classifier!r}.")
+    rows = Rows.of(domains.xs, domains.xt)
+    marginal = domain_factor(rows.n_source, len(rows.left))[:, None]
+    found = embed(rows, marginal, k=k, ridge=ridge, kernel=kernel)
+    for _ in range(rounds - 1 if balance[1] else 0):
+        z = found.z / np.maximum(np.linalg.norm(found.z, axis=1, keepdims=True), 1e-12)
+        guessed = _guess(z[: rows.n_source], domains, z[rows.n_source :], classifier)
+        classes = class_factors(domains.ys, guessed, domains.present)
+        factors = np.hstack([np.sqrt(balance[0]) * marginal, np.sqrt(balance[1]) * classes])
+        found = embed(rows, factors, k=k, ridge=ridge, kernel=kernel)
+    mapping = Chain((L2(), Affine.of(np.zeros(domains.dimension), found.projection), L2()))
+    return inductive(domains, mapping, mapping)
+
+
+def _guess(zs: np.ndarray, domains: Domains, zt: np.ndarray, classifier: str) -> np.ndarray:
+    if classifier == "nearest":
+        return nearest(zs, domains.ys, zt)
+    model = Logistic(zs, domains.n_classes)
+    return model.fit(zs, domains.ys, model.choose(zs, domains.ys)).logits(zt).argmax(axis=1)

@@ -1,0 +1,64 @@
+"""A backbone whose weights were trained further: the tensors that changed, and what they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from torchgraft.backbones import Backbone, Network
+from torchgraft.core.errors import ArtifactError
+from torchgraft.core.files import digest
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tuned:
+    """Weights of one's own for the backbone `base`, which had `revision` before.
+
+    `arrays` maps names in the state of the backbone's module to the tensors that changed; the others are the base's.
+    """
+
+    base: str
+    revision: str
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def name(self) -> str:
+        """The source under which features of these weights go."""
+        return f"tuned/{self.base}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of base and changes: the revision of the tuned backbone."""
+        pieces: list[bytes | str] = [self.revision]
+        for name in sorted(self.arrays):
+            pieces += [name, np.ascontiguousarray(self.arrays[name]).tobytes()]
+        return digest(pieces)
+
+    def backbone(self, base: Backbone) -> Backbone:
+        """The backbone with these weights. Its network is built when it is first needed.
+
+        Raises `ArtifactError` where `base` has other weights than were trained further.
+        """
+        if base.revision != self.revision:
+            raise ArtifactError(
+                f"{base.name} has other weights here (revision {base.revision}) than those that were tuned "
+                f"({self.revision}). Install the version it was fitted with, or fit again."
+            )
+        return replace(base, name=self.name, revision=self.digest, build=lambda: self._filled(base.build()))
+
+    def _filled(self, network: Network) -> Network:
+        import torch  # here, since features that are in the store need none
+
+        state = network.module.state_dict()
+        strange = [
+            name for name, a in self.arrays.items() if name not in state or tuple(state[name].shape) != tuple(a.shape)
+        ]
+        if strange:
+            raise ArtifactError(f"the tuned weights don't fit {self.base}: {strange[0]} is not one of its tensors.")
+        with torch.no_grad():
+            for name, a in self.arrays.items():
+                state[name].copy_(torch.from_numpy(np.array(a)))
+        return network
