@@ -17,9 +17,9 @@ PACKAGE = TOP / "src" / "torchgraft"
 TESTS = TOP / "tests"
 FLOORS = {
     "core": 0, "data": 1, "backbones": 1, "features": 2, "model": 3,
-    "tune": 4, "evaluate": 5, "fit": 6, "serve": 7, "cli": 8,
+    "train": 4, "tune": 5, "align": 5, "evaluate": 6, "fit": 7, "serve": 8, "cli": 9,
 }  # fmt: skip
-REGISTRIES = ("backbones", "cli", "data", "tune")
+REGISTRIES = ("align", "backbones", "cli", "data", "tune")
 
 TESTED_BY = {
     "evaluate/_sections.py": "evaluate/test_report.py",

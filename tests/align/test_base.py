@@ -52,7 +52,9 @@ def test_mappings_give_the_aligned_rows_and_save(name, domains):
             continue
         again = mapping_from_state(mapping.kind, *mapping.state())
         np.testing.assert_allclose(again.transform(x), z, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(again.transform(x[:3]), z[:3], rtol=1e-4, atol=1e-4)  # a row does not need the others
+        np.testing.assert_allclose(
+            again.transform(x[:3]), z[:3], rtol=1e-4, atol=1e-4
+        )  # a row does not need the others
 
 
 @pytest.mark.parametrize("name", METHODS)

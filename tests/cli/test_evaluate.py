@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from torchgraft.evaluate import score
-from torchgraft.model import load
+from torchgraft.features.mapping import Identity
+from torchgraft.model import Graft, LinearHead, Part, load
 
 
 def test_json_is_the_object_under_test(graft, run: Path, rows: Path) -> None:
@@ -32,6 +33,21 @@ def test_two_models(graft, run: Path, rows: Path) -> None:
     assert scores["a"] == scores["b"]
     assert (scores["paired"]["fixed"], scores["paired"]["broken"]) == (0, 0)
     assert "within the noise" in graft("evaluate", run, run, "--data", rows).out
+
+
+def test_who_gained_and_lost_is_said_by_class(graft, run: Path, rows: Path, tmp_path: Path) -> None:
+    good = load(run)
+    head = LinearHead(np.zeros((3, 6)), np.array([1.0, 0.0, 0.0]))
+    Graft(parts=(Part("array", Identity()),), head=head, classes=good.classes, modality="array", method="x").save(
+        tmp_path / "ants"
+    )
+    scores = json.loads(graft("evaluate", tmp_path / "ants", run, "--data", rows, "--json").out)["paired"]
+    assert [row["class"] for row in scores["lost"]] == ["ant"] and len(scores["gained"]) == 2
+    lines = graft("evaluate", tmp_path / "ants", run, "--data", rows).out.splitlines()
+    first = scores["gained"][0]
+    assert f"gained {first['class']} ({first['fixed']} fixed, 0 broken)" in "\n".join(lines)
+    assert f"lost   ant (0 fixed, {scores['lost'][0]['broken']} broken)" in lines
+    assert lines[-1] == "The second is better."
 
 
 @pytest.mark.parametrize("arguments", [("a",), ("a", "b", "c"), ("a", "b", "c", "--data", "d")])

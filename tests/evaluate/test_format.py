@@ -37,3 +37,31 @@ def test_text_is_escaped_and_clipped_before_escaping():
 
 def test_count():
     assert _format.count(1, "photo") == "1 photo" and _format.count(1234, "class", "classes") == "1,234 classes"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.0, "0"),
+        (0.41249, "0.412"),
+        (-1.5, "\u22121.5"),
+        (12.44, "12.4"),
+        (1250.0, "1,250"),
+        (3e-4, "3e\u22124"),
+        (1.95e-4, "1.9e\u22124"),
+        (float("nan"), "not a number"),
+        (float("inf"), "infinite"),
+    ],
+)
+def test_short(value, words):
+    assert _format.short(value) == words
+
+
+def test_size_and_many_and_chance():
+    assert [_format.size(v) for v in (640e6, 999.9e6, 1.234e9)] == ["640\u00a0MB", "1.0\u00a0GB", "1.2\u00a0GB"]
+    assert [_format.many(v) for v in (850, 2_310, 22.7e6, 340e6)] == ["850", "2.3\u00a0k", "22.7\u00a0M", "340\u00a0M"]
+    assert [_format.chance(p) for p in (1e-9, 0.0123, 0.5)] == ["p < 0.001", "p = 0.012", "p = 0.50"]
+
+
+def test_section():
+    assert _format.section("a", "B", "<p>c</p>") == '<section id="a"><h2>B</h2><p>c</p></section>'

@@ -28,6 +28,27 @@ def test_what_is_far_off_is_an_arrow():
     assert track.find("circle") is None and track.find("path") is not None
 
 
+def test_a_difference_stands_around_zero():
+    track = ElementTree.fromstring(_plots.zero_track({"value": 0.05, "low": 0.0, "high": 0.1}, 0.1))
+    assert track.find("circle").get("cx") == "75.00%"
+    kinds = [
+        ElementTree.fromstring(_plots.zero_track({"value": v, "low": v - 0.01, "high": v + 0.01}, 0.1))
+        .find("circle")
+        .get("class")
+        for v in (-0.05, 0.0, 0.05)
+    ]
+    assert kinds == ["dot bad", "dot off", "dot on"]
+    words = [one.text for one in ElementTree.fromstring(_plots.zero_axis(0.1)).iter("text")]
+    assert words == ["\u221210", "\u22125", "0", "+5", "+10"]
+
+
+@pytest.mark.parametrize("value", [-0.5, 0.5])
+def test_a_difference_beyond_the_edge_is_an_arrow(value):
+    track = ElementTree.fromstring(_plots.zero_track({"value": value, "low": value, "high": value}, 0.1))
+    assert track.find("circle") is None
+    assert track.find("svg").get("x") == ("0" if value < 0 else "100%")
+
+
 def test_every_plot_is_well_formed_and_names_are_escaped():
     points = [{"fraction": f, "n": int(100 * f), "accuracy": ESTIMATE} for f in (0.1, 0.5, 1.0)]
     ahead = {"n": 200, "accuracy": ESTIMATE, "gain": ESTIMATE, "fitted": [{"n": n, **ESTIMATE} for n in (10, 100, 200)]}

@@ -8,6 +8,7 @@ import pytest
 from torchgraft.evaluate import (
     abstain,
     calibration,
+    finite,
     fit_temperature,
     label_errors,
     learning_curve,
@@ -174,7 +175,7 @@ def test_the_page_says_the_verdict_first_and_holds_every_part(report, page):
     assert f"{100 * report['test']['accuracy']['value']:.1f}\u00a0%" in words
     assert "3 of 489 images can't be read." in words and "Left out." in words
     assert "the budget is 10 min" in words
-    assert words.count("shipped rung") == len(RUNGS) - 1
+    assert words.count("against the shipped rung") == len(RUNGS) - 1
 
 
 def test_nothing_is_loaded_and_no_script_runs(page):
@@ -243,3 +244,50 @@ def test_texts_are_shown_as_quotes(report):
     mistakes = [{"id": "row 7", "truth": "good", "predicted": "bad", "confidence": 0.93, "text": "not bad at all"}]
     page = render({**report, "mistakes": mistakes})
     assert "<blockquote>not bad at all</blockquote>" in page
+
+
+def test_cost_and_fewer_held_out_samples_stand_in_the_ladder(report, rung):
+    plain = [{**row, "held_out": 243} for row in report["ladder"]]
+    same = Page(render({**report, "ladder": plain})).words
+    assert "the same for every rung, simplest first" in same and "of the 243" not in same
+    words = Page(render({**report, "ladder": [*plain, {**rung, "rung": 5}]})).words.replace("\u00a0", " ")
+    assert "on 200 of the 243 held-out samples" in words and "the same for every rung but where it is said" in words
+    assert "CPU 1 min 03 s, 1.2 GB" in words
+
+
+def test_sections_of_training_come_after_the_ladder(report, rung):
+    steps = [{**row, "against": 0, "rung": 1} for row in report["comparisons"][:1]]
+    report = {**report, "ladder": [*report["ladder"], {**rung, "rung": 5}]}
+    words = Page(render({**report, "comparisons": [*report["comparisons"], *steps]})).words
+    order = [words.index(title) for title in ("The ladder", "Before and after", "How it trained", "On the test set")]
+    assert order == sorted(order)
+    assert "Under way" not in words and "Running" not in words
+
+
+def test_a_run_under_way_says_so_and_loads_itself(report, rung, make_history):
+    running = {"what": "lp_ft, fold 2 of 5", "seconds": 75.0, "at": "12:03:05", "history": make_history("fold 2 of 5")}
+    part = {key: report[key] for key in ("name", "data", "ladder")} | {"running": running}
+    page = render(part)
+    words = Page(page).words.replace("\u00a0", " ")
+    assert '<meta http-equiv="refresh" content="5">' in page
+    assert words.strip().startswith("insects: torchgraft report")
+    assert "Running lp_ft, fold 2 of 5" in words and "1 min 15 s so far, written at 12:03:05" in words
+    assert f"Nothing is decided yet: {len(RUNGS)} rungs measured so far." in words and "best so far" in words
+    assert words.index("Under way: lp_ft, fold 2 of 5") < words.index("The ladder")
+    assert "What to do next" not in words and "shipped against" not in words
+    assert "Ended before it was done" in Page(render({**part, "running": {**running, "ended": "no space"}})).words
+    assert "refresh" not in render({**part, "running": {**running, "ended": "no space"}})
+    assert "refresh" not in render(report)
+
+
+@pytest.mark.parametrize("running", [{"what": "x"}, {"seconds": 0.0}, {"history": {}}, {"history": {"legs": []}}])
+def test_a_run_that_has_hardly_begun_renders(running):
+    assert "Running" in Page(render({"name": "x", "running": running})).words
+
+
+def test_numbers_that_json_has_no_word_for_become_null(report):
+    values = {"a": [1.0, float("nan"), (float("inf"), "x")], "b": {"c": -float("inf"), "d": None, "e": True}}
+    assert finite(values) == {"a": [1.0, None, [None, "x"]], "b": {"c": None, "d": None, "e": True}}
+    page = render({**report, "more": values})
+    inner = re.search(r'id="report">(.*?)</script>', page, re.S)[1]
+    assert "NaN" not in inner and json.loads(inner)["more"] == finite(values)

@@ -14,6 +14,7 @@ from torchgraft.features.mapping import (
     L2,
     LDA,
     PCA,
+    Affine,
     Chain,
     Identity,
     Standardise,
@@ -182,3 +183,19 @@ def test_whitener_is_the_inverse_root(shape):
     shrunk = 0.7 * s + 0.3 * np.trace(s) / len(s) * np.eye(len(s))
     root = whitener(z, 0.3)(np.eye(len(s)))
     np.testing.assert_allclose(root @ shrunk @ root.T, np.eye(len(s)), atol=1e-8)
+
+
+def test_affine_hand_worked():
+    mapping = Affine.of(np.array([1.0, 2]), np.array([[1.0, 0, 3], [0, 1, 0]]), np.array([10.0, 20, 30]))
+    np.testing.assert_array_equal(mapping.transform(np.array([[1.0, 2], [2, 4]])), [[10, 20, 30], [11, 22, 33]])
+    with pytest.raises(DataError, match="N x 2"):
+        mapping.transform(np.zeros((1, 3)))
+
+
+def test_affine_saves_and_keeps_precision_far_from_0(z):
+    """The mean is taken off first: a large one costs no digits of the spread."""
+    mapping = Affine.of(np.full(6, 1e4), np.eye(6))
+    far = (z.astype(np.float64) + 1e4).astype(np.float32)
+    np.testing.assert_allclose(mapping.transform(far), far.astype(np.float64) - 1e4, atol=1e-9)
+    again = mapping_from_state("affine", *mapping.state())
+    np.testing.assert_array_equal(again.transform(far), mapping.transform(far))

@@ -7,9 +7,10 @@ import pytest
 from scipy import sparse
 from scipy.special import softmax
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 
 from torchgraft.core.errors import ArtifactError, DataError
-from torchgraft.model.heads import KNNHead, LinearHead, head_from_state
+from torchgraft.model.heads import KNNHead, LinearHead, MlpHead, head_from_state
 
 
 def _unit(z: np.ndarray) -> np.ndarray:
@@ -34,6 +35,21 @@ def test_linear_head_without_features_gives_the_prior() -> None:
     np.testing.assert_allclose(softmax(logits, axis=1), np.tile(prior, (4, 1)))
 
 
+def test_mlp_head_by_hand() -> None:
+    head = MlpHead(np.array([[1.0, 2.0], [0.0, -1.0]]), np.array([0.5, 0.0]), np.array([[2.0, 7.0]]), np.array([1.0]))
+    np.testing.assert_allclose(head.logits(np.array([[3.0, 1.0]])), [[2 * 5.5 + 0 + 1]])  # the second unit is off
+    np.testing.assert_allclose(head.logits(sparse.csr_matrix([[3.0, 1.0]])), [[12.0]])
+
+
+def test_mlp_head_agrees_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    reference = MLPClassifier((5,), solver="lbfgs", max_iter=20000, random_state=0, alpha=1.0).fit(z, y)
+    (inner, weight), (inner_bias, bias) = reference.coefs_, reference.intercepts_
+    head = MlpHead(inner.T, inner_bias, weight.T, bias)
+    np.testing.assert_allclose(softmax(head.logits(z), axis=1), reference.predict_proba(z))
+
+
 def test_knn_votes_by_hand() -> None:
     stored = _unit(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]))
     head = KNNHead(stored, np.array([0, 0, 1]), k=2, n_classes=2)
@@ -53,6 +69,7 @@ def test_knn_agrees_with_scikit_learn() -> None:
     "head",
     [
         LinearHead(np.ones((2, 3)), np.array([0.0, 1.0])),
+        MlpHead(np.eye(3)[:2], np.array([0.0, 1.0]), np.ones((4, 2)), np.arange(4.0)),
         KNNHead(_unit(np.eye(3)), np.array([0, 1, 1]), k=1, n_classes=2),
     ],
 )
@@ -64,7 +81,12 @@ def test_state_makes_the_same_head(head) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [LinearHead(np.ones((2, 3)), np.zeros(2)), KNNHead(np.eye(3), np.arange(3), k=1, n_classes=3)]
+    "head",
+    [
+        LinearHead(np.ones((2, 3)), np.zeros(2)),
+        MlpHead(np.ones((4, 3)), np.zeros(4), np.ones((2, 4)), np.zeros(2)),
+        KNNHead(np.eye(3), np.arange(3), k=1, n_classes=3),
+    ],
 )
 @pytest.mark.parametrize("width", [0, 2, 4])
 def test_another_width_is_refused(head, width: int) -> None:
@@ -73,5 +95,5 @@ def test_another_width_is_refused(head, width: int) -> None:
 
 
 def test_an_unknown_head_is_refused() -> None:
-    with pytest.raises(ArtifactError, match=r"'mlp'.*knn, linear"):
-        head_from_state("mlp", {}, {})
+    with pytest.raises(ArtifactError, match=r"'tree'.*knn, linear, mlp"):
+        head_from_state("tree", {}, {})

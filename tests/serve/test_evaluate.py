@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from torchgraft import backbones
 from torchgraft.core.errors import DataError
 from torchgraft.data import Samples
 from torchgraft.evaluate import score
 from torchgraft.features.mapping import Identity
-from torchgraft.model import Graft, LinearHead, Part
+from torchgraft.model import Graft, LinearHead, Part, Tuned, load
 from torchgraft.serve import compare, evaluate, held_out
 
 
@@ -53,6 +55,35 @@ def test_a_better_graft_is_compared_sample_by_sample(numbers: Graft, pets: Sampl
     assert report["paired"]["accuracy"]["value"] == 0.25
     assert (report["paired"]["fixed"], report["paired"]["broken"]) == (1, 0)
     assert report["paired"]["gained"] == [{"class": "dog", "fixed": 1, "broken": 0}]
+
+
+def test_a_tuned_graft_is_compared_with_the_one_it_came_from(
+    photos: Graft, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tuned weights swap red and blue, so that what was right becomes wrong; saved and loaded first."""
+    base = backbones.load("test/mean")
+    fresh = replace(base, build=lambda: copy.deepcopy(base.build()))  # as real backbones do
+    monkeypatch.setattr(backbones, "load", lambda name: fresh)
+    weights = {"weight": np.eye(3, dtype=np.float32)[::-1].copy()[:, :, None, None]}
+    own = Tuned(base="test/mean", revision="mean-1", arrays=weights)
+    about = {**photos.backbones["test/mean"], "name": own.name, "base": own.base, "revision": own.digest}
+    swapped = replace(photos, parts=(Part(own.name, Identity()),), tuned={own.name: own}, backbones={own.name: about})
+    swapped.save(tmp_path / "swapped")
+    paths = [album / "a.png", album / "deep/b.png", album / "deep/er/c.jpg"]
+    samples = Samples(
+        modality="image",
+        ids=tuple(map(str, paths)),
+        x=paths,
+        y=np.array([0, 1, 0]),
+        classes=("red", "blue"),
+        split=np.array([""] * 3),
+        root=album,
+    )
+    report, _ = compare(load(tmp_path / "swapped"), photos, samples)
+    assert (report["a"]["accuracy"]["value"], report["b"]["accuracy"]["value"]) == (0.0, 1.0)
+    assert (report["paired"]["fixed"], report["paired"]["broken"]) == (3, 0)
+    assert [row["class"] for row in report["paired"]["gained"]] == ["red", "blue"]
+    assert not report["paired"]["lost"]
 
 
 def test_grafts_of_other_classes_are_not_compared(numbers: Graft, pets: Samples) -> None:

@@ -109,8 +109,8 @@ def test_resized_boxes_lie_in_the_picture(
     height: int, width: int, area: float, shape: float, down: float, right: float
 ) -> None:
     top, left, tall, wide = _geometry.resized_box(height, width, (0.1, 1.0), area, shape, down, right)
-    assert 0 <= top and 1 <= tall and top + tall <= height
-    assert 0 <= left and 1 <= wide and left + wide <= width
+    assert top >= 0 and tall >= 1 and top + tall <= height
+    assert left >= 0 and wide >= 1 and left + wide <= width
 
 
 def test_resized_box_by_hand() -> None:

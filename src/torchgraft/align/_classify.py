@@ -12,12 +12,12 @@ from sklearn.linear_model import LogisticRegression
 
 from torchgraft.model import LinearHead
 
-PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """C tried for features whose total variance is 1."""
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """n x m of ||a_i - b_j||^2, never negative."""
+    """N x m of ||a_i - b_j||^2, never negative."""
     gaps = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
     return np.maximum(gaps, 0.0, out=gaps)
 
@@ -56,20 +56,26 @@ class Logistic:
         return spread(weight, bias - weight @ self.mean, present, self.n_classes, len(y))
 
     def choose(self, z: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """The C of `PENALTIES` with the least log loss on every fifth sample of each class, after a fit on the rest."""
+        """The least C of `PENALTIES` whose log loss is within one standard error of the best.
+
+        The loss is that of every fifth sample of each class, after a fit on the rest. The strongest penalty that the
+        evidence allows is wanted: directions that only just help on the source are the first to fail elsewhere.
+        """
         held = np.zeros(len(y), dtype=bool)
         for c in np.unique(y):
             held[np.flatnonzero(y == c)[4::5]] = True
-        if not held.any():
-            return PENALTIES[1]
-        losses = []
+        if held.sum() < 2:
+            return 1.0
+        losses: list[np.ndarray] = []
         for c in PENALTIES:
             kept = None if weights is None else weights[~held]
             logits = self.fit(z[~held], y[~held], c, kept).logits(z[held])
-            losses.append(-log_softmax(logits, axis=1)[np.arange(held.sum()), y[held]].mean())
-            if len(losses) > 1 and losses[-1] > losses[-2]:
+            losses.append(-log_softmax(logits, axis=1)[np.arange(held.sum()), y[held]])
+            if len(losses) > 2 and losses[-1].mean() > losses[-2].mean() > losses[-3].mean():
                 break
-        return PENALTIES[int(np.argmin(losses))]
+        best = min(losses, key=np.mean)
+        allowed = best.mean() + best.std(ddof=1) / np.sqrt(len(best))
+        return next(c for c, loss in zip(PENALTIES, losses, strict=False) if loss.mean() <= allowed)
 
 
 def spread(weight: np.ndarray, bias: np.ndarray, present: np.ndarray, n_classes: int, n: int) -> LinearHead:
@@ -85,7 +91,7 @@ def spread(weight: np.ndarray, bias: np.ndarray, present: np.ndarray, n_classes:
 
 
 def centroid_head(centroids: np.ndarray, present: np.ndarray, n_classes: int, scale: float, n: int) -> LinearHead:
-    """logits = -scale ||z - c_k||^2, up to what is equal for all k: the nearest of the K x D centroids wins.
+    """Logits = -scale ||z - c_k||^2, up to what is equal for all k: the nearest of the K x D centroids wins.
 
     `present` names the classes of the centroids, `n` the number of samples behind them (see `spread`).
     """

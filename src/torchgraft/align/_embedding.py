@@ -17,29 +17,37 @@ from scipy.linalg import eigh
 
 from torchgraft.align._classify import Logistic, nearest
 from torchgraft.align.base import Aligned, Domains, check_range, inductive
-from torchgraft.core.errors import OptionError
+from torchgraft.core.errors import DataError, OptionError
 from torchgraft.features.mapping import L2, Affine, Chain, principal_axes
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """All n = Ns + Nt rows of length 1 as X = U S V^T: `left` U (n x r), `singular` S (r,), `right` V (D x r)."""
+    """All n = Ns + Nt rows of length 1 (`x`, n x D) with X = U S V^T: `singular` S (r,), `right` V (D x r)."""
 
-    left: np.ndarray
+    x: np.ndarray
     singular: np.ndarray
     right: np.ndarray
     n_source: int
 
     @classmethod
     def of(cls, xs: np.ndarray, xt: np.ndarray) -> Rows:
-        """Each row is brought to length 1 first. Directions under 1e-7 of the largest are left out."""
+        """Each row is brought to length 1 first. Directions under 1e-7 of the largest are left out.
+
+        Raises `DataError` where every row is 0.
+        """
         x = np.concatenate([xs, xt])
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
         axes, variances = principal_axes(x)
         singular = np.sqrt(variances * len(x))
-        keep = singular > 1e-7 * max(singular[0], 1e-300)
-        axes, singular = axes[:, keep], singular[keep]
-        return cls(x @ axes / singular, singular, axes, len(xs))
+        if not singular.size or singular[0] <= 0:
+            raise DataError("every sample of both domains is 0 in all features; there is nothing to align.")
+        keep = singular > 1e-7 * singular[0]
+        return cls(x, singular[keep], axes[:, keep], len(xs))
+
+    def projected(self, columns: np.ndarray) -> np.ndarray:
+        """U^T E (r x m) of n x m columns E; U itself, as large as the rows, is never made."""
+        return (self.right.T @ (self.x.T @ columns)) / self.singular[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +66,9 @@ def embed(rows: Rows, factors: np.ndarray, *, k: int, ridge: float, kernel: str)
     """Solve the problem at the top of this file for M = E E^T / ||E E^T||_F with E = `factors` (n x m)."""
     scale = rows.singular ** (2 if kernel == "linear" else 1)
     gram = factors.T @ factors
-    reduced = (rows.left.T @ factors) * scale[:, None] / np.linalg.norm(gram) ** 0.5  # r x m: P^T E
-    centre = scale * rows.left.sum(axis=0) / np.sqrt(len(rows.left))
+    reduced = rows.projected(factors) * scale[:, None] / np.linalg.norm(gram) ** 0.5  # r x m: P^T E
+    n = len(rows.x)
+    centre = scale * rows.projected(np.ones((n, 1)))[:, 0] / np.sqrt(n)
     spread = np.diag(scale**2) - np.outer(centre, centre)  # P^T H P
     penalty = reduced @ reduced.T
     penalty.flat[:: len(penalty) + 1] += ridge
@@ -68,12 +77,12 @@ def embed(rows: Rows, factors: np.ndarray, *, k: int, ridge: float, kernel: str)
     values, vectors = values[::-1], vectors[:, ::-1]
     vectors = vectors / np.linalg.norm(vectors, axis=0)  # the length matters: rows of z are normalised afterwards
     vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(k)] < 0, -1.0, 1.0)
-    weighted = scale[:, None] * vectors
-    return Embedding(rows.left @ weighted, rows.right @ (weighted / rows.singular[:, None]), values)
+    projection = rows.right @ (vectors * (scale / rows.singular)[:, None])
+    return Embedding(rows.x @ projection, projection, values)
 
 
 def domain_factor(n_source: int, n: int) -> np.ndarray:
-    """e (n,) with e e^T = M_0, the squared distance of the domains' means: 1 / Ns on the source, -1 / Nt elsewhere."""
+    """E (n,) with e e^T = M_0, the squared distance of the domains' means: 1 / Ns on the source, -1 / Nt elsewhere."""
     return np.concatenate([np.full(n_source, 1 / n_source), np.full(n - n_source, -1 / (n - n_source))])
 
 
@@ -96,7 +105,7 @@ def fit_embedding(
     if classifier not in ("nearest", "logistic"):
         raise OptionError(f"classifier expects nearest or logistic, got {classifier!r}.")
     rows = Rows.of(domains.xs, domains.xt)
-    marginal = domain_factor(rows.n_source, len(rows.left))[:, None]
+    marginal = domain_factor(rows.n_source, len(rows.x))[:, None]
     found = embed(rows, marginal, k=k, ridge=ridge, kernel=kernel)
     for _ in range(rounds - 1 if balance[1] else 0):
         z = found.z / np.maximum(np.linalg.norm(found.z, axis=1, keepdims=True), 1e-12)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchgraft.features.mapping import Chain, Mapping, Standardise
+from torchgraft.features.mapping import Standardise
 
 
-def covariance(x: np.ndarray, ridge: float = 0.0) -> np.ndarray:
-    """D x D sample covariance (divided by N - 1) + ridge I."""
+def scaling(x: np.ndarray, wanted: bool) -> Standardise:
+    """What brings the columns of N x D rows to mean 0, and to variance 1 where that is `wanted`."""
+    mean = x.mean(axis=0)
+    if not wanted:
+        return Standardise(mean.astype(np.float32), np.ones(len(mean), dtype=np.float32))
+    centred = x - mean
+    return Standardise.of(mean, np.sqrt(np.einsum("nd,nd->d", centred, centred) / len(x)))
+
+
+def covariance(x: np.ndarray, ridge: float = 0.0, scale: np.ndarray | None = None) -> np.ndarray:
+    """D x D sample covariance (divided by N - 1) of rows whose columns are divided by `scale`, + ridge I."""
     centred = x - x.mean(axis=0)
     found = centred.T @ centred / max(len(x) - 1, 1)
+    if scale is not None:
+        found /= np.outer(scale, scale)
     found.flat[:: len(found) + 1] += ridge
     return found
 
@@ -21,16 +32,3 @@ def power(matrix: np.ndarray, exponent: float) -> np.ndarray:
     keep = values > 1e-10 * max(values[-1], 1e-300)
     axes = axes[:, keep]
     return (axes * values[keep] ** exponent) @ axes.T
-
-
-def standardised(x: np.ndarray, wanted: bool) -> tuple[np.ndarray, tuple[Mapping, ...]]:
-    """Rows with each column at mean 0 and variance 1, and the mapping that does it; or as they came, and none."""
-    if not wanted:
-        return x, ()
-    mapping = Standardise.fit(x)
-    return (x - mapping.mean.astype(np.float64)) / mapping.scale.astype(np.float64), (mapping,)
-
-
-def chained(*mappings: Mapping) -> Mapping:
-    """One mapping of several."""
-    return mappings[0] if len(mappings) == 1 else Chain(mappings)

@@ -11,7 +11,7 @@ _LIMIT = 1e100  # scalings beyond this are taken up by the potentials, long befo
 def entropic_plan(
     cost: np.ndarray, a: np.ndarray, b: np.ndarray, epsilon: float, *, tolerance: float = 1e-6, limit: int = 1000
 ) -> np.ndarray:
-    """argmin over plans T (n x m, row sums `a`, column sums `b`) of <T, cost> + epsilon sum T (log T - 1).
+    """Argmin over plans T (n x m, row sums `a`, column sums `b`) of <T, cost> + epsilon sum T (log T - 1).
 
     T = exp((f_i + g_j - cost_ij) / epsilon). Sinkhorn's scalings u, v multiply a kernel that already holds f and g;
     where they grow, f and g are set afresh in the log domain, so nothing under- or overflows (Schmitzer 2019). Ends

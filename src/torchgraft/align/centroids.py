@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchgraft.align._classify import centroid_head, centroid_scale, squared_distances
-from torchgraft.align._moments import chained
+from torchgraft.align._moments import scaling
 from torchgraft.align.base import Aligned, Domains, check_range, inductive, needs_labels
-from torchgraft.features.mapping import L2, Identity, Mapping, Standardise
+from torchgraft.features.mapping import L2, Chain, Identity, Mapping
 
 applies = needs_labels
 
@@ -60,7 +60,5 @@ def lloyd(z: np.ndarray, centroids: np.ndarray, rounds: int) -> tuple[np.ndarray
 
 
 def _mapping(x: np.ndarray, options: Options) -> Mapping:
-    steps: tuple[Mapping, ...] = ()
-    if options.align_means:
-        steps = (Standardise(x.mean(axis=0).astype(np.float32), np.ones(x.shape[1], dtype=np.float32)),)
-    return chained(*steps, L2() if options.normalise else Identity())
+    last = L2() if options.normalise else Identity()
+    return Chain((scaling(x, False), last)) if options.align_means else last

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchgraft.align._moments import chained, covariance, power, standardised
+from torchgraft.align._moments import covariance, power, scaling
 from torchgraft.align.base import Aligned, Domains, always, check_range, inductive
 from torchgraft.features.mapping import Affine, Identity
 
@@ -28,20 +28,26 @@ class Options:
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
-    """z_s = (x_s - m_s) A + m_t, z_t = x_t, A = (C_s + lambda I)^(-1/2) (C_t + lambda I)^(1/2); covariances with N - 1."""
+    """z_s = (x_s - m_s) A + m_t and z_t = x_t, with A of `recolouring` and the means m; covariances with N - 1."""
     check_range(ridge=(options.ridge, 1e-12, 1e12))
-    xs, first_s = standardised(domains.xs, options.standardise)
-    xt, first_t = standardised(domains.xt, options.standardise)
-    mean = xs.mean(axis=0)
-    matrix = recolouring(xs, xt, options.ridge)
+    xs, xt = domains.xs, domains.xt
+    if options.standardise:
+        first, target = scaling(xs, True), scaling(xt, True)
+        matrix = recolouring(xs, xt, options.ridge, (first.scale, target.scale))
+        return inductive(domains, Affine.of(first.mean, matrix / first.scale[:, None]), target)
+    mean, matrix = xs.mean(axis=0), recolouring(xs, xt, options.ridge)
     offset = xt.mean(axis=0) if options.align_means else mean @ matrix
-    source = chained(*first_s, Affine.of(mean, matrix, offset))
-    return inductive(domains, source, chained(*first_t) if first_t else Identity())
+    return inductive(domains, Affine.of(mean, matrix, offset), Identity())
 
 
-def recolouring(xs: np.ndarray, xt: np.ndarray, ridge: float = 1.0) -> np.ndarray:
-    """A = (C_s + ridge I)^(-1/2) (C_t + ridge I)^(1/2), D x D."""
-    return power(covariance(xs, ridge), -0.5) @ power(covariance(xt, ridge), 0.5)
+def recolouring(
+    xs: np.ndarray,
+    xt: np.ndarray,
+    ridge: float = 1.0,
+    scales: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+) -> np.ndarray:
+    """A = (C_s + ridge I)^(-1/2) (C_t + ridge I)^(1/2), D x D, of rows whose columns are divided by `scales` (D,)."""
+    return power(covariance(xs, ridge, scales[0]), -0.5) @ power(covariance(xt, ridge, scales[1]), 0.5)
 
 
 def asymmetric_kernels(xs: np.ndarray, xt: np.ndarray, ridge: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

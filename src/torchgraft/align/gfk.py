@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchgraft.align._moments import chained, standardised
+from torchgraft.align._moments import scaling
 from torchgraft.align._subspace import leading_axes
 from torchgraft.align.base import Aligned, Domains, always, check_range, inductive
 from torchgraft.features.mapping import Affine
@@ -27,16 +27,15 @@ class Options:
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
-    """z = (x - m) W, W W^T = G, with each domain's own mean m: distances and products in z are those of the kernel."""
+    """Rows z = (x - m) W with each domain's own mean m and W W^T = G: products of them are those of the kernel."""
     check_range(k=(options.k, 1, 1e9))
-    xs, first_s = standardised(domains.xs, options.standardise)
-    xt, first_t = standardised(domains.xt, options.standardise)
+    first_s, first_t = (scaling(x, options.standardise) for x in (domains.xs, domains.xt))
     k = max(min(options.k, domains.dimension // 2), 1)
-    (mean_s, axes_s), (mean_t, axes_t) = leading_axes(xs, k), leading_axes(xt, k)
+    axes_s, axes_t = leading_axes(domains.xs, k, first_s.scale), leading_axes(domains.xt, k, first_t.scale)
     k = min(axes_s.shape[1], axes_t.shape[1])
     root = flow_root(axes_s[:, :k], axes_t[:, :k])
-    source = chained(*first_s, Affine.of(mean_s, root))
-    return inductive(domains, source, chained(*first_t, Affine.of(mean_t, root)))
+    source, target = (Affine.of(first.mean, root / first.scale[:, None]) for first in (first_s, first_t))
+    return inductive(domains, source, target)
 
 
 def flow_root(axes_s: np.ndarray, axes_t: np.ndarray) -> np.ndarray:

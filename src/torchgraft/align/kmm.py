@@ -57,7 +57,7 @@ def fit(domains: Domains, options: Options) -> Aligned:
 
 
 def match(kernel: np.ndarray, kappa: np.ndarray, largest: float, rounds: int, *, tolerance: float = 1e-7) -> np.ndarray:
-    """argmin of b^T K b / 2 - kappa^T b over 0 <= b <= `largest`, |sum b - n| <= n (sqrt(n) - 1) / sqrt(n).
+    """Argmin of b^T K b / 2 - kappa^T b over 0 <= b <= `largest`, |sum b - n| <= n (sqrt(n) - 1) / sqrt(n).
 
     By accelerated projected gradient steps (Beck and Teboulle 2009), restarted where they overshoot; ends where a step
     changes no weight by more than `tolerance` of the largest.

@@ -16,5 +16,5 @@ class Options:
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
-    """z = x / ||x||_2; a row of zeros stays so."""
+    """Rows z = x / ||x||_2; one of zeros stays so."""
     return inductive(domains, L2(), L2())

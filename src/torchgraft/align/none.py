@@ -16,5 +16,5 @@ class Options:
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
-    """z = x in both domains."""
+    """Rows z = x in both domains."""
     return inductive(domains, Identity(), Identity())

@@ -53,7 +53,7 @@ def normalised(weights: np.ndarray) -> np.ndarray:
 
 
 def _cross_fitted(z: np.ndarray, target: np.ndarray, folds: int) -> np.ndarray:
-    """log p(t | x) / p(s | x) of each row, less the log ratio of the domains' sizes, from fits on other rows."""
+    """Log p(t | x) / p(s | x) of each row, less the log ratio of the domains' sizes, from fits on other rows."""
     model, labels = Logistic(z, 2), target.astype(np.int64)
     c = model.choose(z, labels)
     part = np.empty(len(z), dtype=int)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchgraft.align._moments import chained, standardised
+from torchgraft.align._moments import scaling
 from torchgraft.align._subspace import leading_axes
 from torchgraft.align.base import Aligned, Domains, always, check_range, inductive
 from torchgraft.features.mapping import Affine
@@ -27,10 +27,10 @@ class Options:
 def fit(domains: Domains, options: Options) -> Aligned:
     """z_s = (x_s - m_s) P_s P_s^T P_t, z_t = (x_t - m_t) P_t, with the first k principal axes P of each domain."""
     check_range(k=(options.k, 1, 1e9))
-    xs, first_s = standardised(domains.xs, options.standardise)
-    xt, first_t = standardised(domains.xt, options.standardise)
-    (mean_s, axes_s), (mean_t, axes_t) = leading_axes(xs, options.k), leading_axes(xt, options.k)
+    first_s, first_t = (scaling(x, options.standardise) for x in (domains.xs, domains.xt))
+    axes_s = leading_axes(domains.xs, options.k, first_s.scale)
+    axes_t = leading_axes(domains.xt, options.k, first_t.scale)
     k = min(axes_s.shape[1], axes_t.shape[1])
     axes_s, axes_t = axes_s[:, :k], axes_t[:, :k]
-    source = chained(*first_s, Affine.of(mean_s, axes_s @ (axes_s.T @ axes_t)))
-    return inductive(domains, source, chained(*first_t, Affine.of(mean_t, axes_t)))
+    source = Affine.of(first_s.mean, axes_s @ (axes_s.T @ axes_t) / first_s.scale[:, None])
+    return inductive(domains, source, Affine.of(first_t.mean, axes_t / first_t.scale[:, None]))

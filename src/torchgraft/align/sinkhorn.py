@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchgraft.align._classify import squared_distances
-from torchgraft.align._moments import chained, standardised
+from torchgraft.align._moments import scaling
 from torchgraft.align._transport import entropic_plan
 from torchgraft.align.base import Aligned, Domains, check_range
 from torchgraft.core.errors import DataError
@@ -58,11 +58,11 @@ def fit(domains: Domains, options: Options) -> Aligned:
     )
     if options.class_penalty and domains.ys is None:
         raise DataError("class_penalty above 0 needs the classes of the source, and none are given.")
-    xs, _ = standardised(domains.xs, options.standardise)
-    xt, first_t = standardised(domains.xt, options.standardise)
+    target = scaling(domains.xt, True) if options.standardise else Identity()
+    source = scaling(domains.xs, True) if options.standardise else Identity()
+    xs, xt = (m.transform(x).astype(np.float64) for m, x in ((source, domains.xs), (target, domains.xt)))
     found = plan(xs, xt, domains.ys, options)
     zs = (found @ xt) / found.sum(axis=1, keepdims=True)
-    target = chained(*first_t) if first_t else Identity()
     return Aligned(zs=zs.astype(np.float32), zt=target.transform(domains.xt), target=target)
 
 

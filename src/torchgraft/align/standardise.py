@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from torchgraft.align._moments import scaling
 from torchgraft.align.base import Aligned, Domains, always, inductive
 from torchgraft.core.errors import OptionError
-from torchgraft.features.mapping import Standardise
 
 applies = always
 
@@ -24,8 +22,5 @@ def fit(domains: Domains, options: Options) -> Aligned:
     """z_s = (x_s - m_s) / sd_s, z_t = (x_t - m_t) / sd_t, column by column, with each domain's own m and sd."""
     if options.moments not in ("variance", "mean"):
         raise OptionError(f"moments expects variance or mean, got {options.moments!r}.")
-    source, target = Standardise.fit(domains.xs), Standardise.fit(domains.xt)
-    if options.moments == "mean":
-        one = np.ones(domains.dimension, dtype=np.float32)
-        source, target = Standardise(source.mean, one), Standardise(target.mean, one)
+    source, target = (scaling(x, options.moments == "variance") for x in (domains.xs, domains.xt))
     return inductive(domains, source, target)

@@ -24,7 +24,7 @@ class Options:
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
-    """z = l2(l2(x) W), W from (K M_0 K + lambda I) a = phi K H K a, M_0 of Frobenius norm 1; the same for both domains."""
+    """Z = l2(l2(x) W) in both domains; W from (K M_0 K + lambda I) a = phi K H K a, M_0 of Frobenius norm 1."""
     return fit_embedding(
         domains,
         k=options.k,

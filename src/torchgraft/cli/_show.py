@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torchgraft.data import Finding
     from torchgraft.fit import Run
 
+_CHANGED = 8
+"""Classes that are named as gained, and as lost."""
+
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -41,6 +44,8 @@ def show_run(terminal: Terminal, run: Run) -> None:
     terminal.show(_ladder(report))
     for one in report["skipped"]:
         terminal.show(f"not tried: {one['method']}: {one['reason']}")
+    for row in report["ladder"]:
+        show_repairs(terminal, row)
     terminal.show(report["verdict"]["sentence"])
     if report["test"]:
         n = sum(map(sum, report["test"]["confusion"]))
@@ -62,6 +67,24 @@ def show_findings(terminal: Terminal, findings: Iterable[Mapping[str, Any]]) -> 
             terminal.show(f"    {name}")
         if one["examples"] and one["count"] > len(shown):
             terminal.show(f"    ... {one['count']} in all")
+
+
+def show_repairs(terminal: Terminal, row: Mapping[str, Any]) -> None:
+    """One line for a rung whose training had to be repaired: how often, and why the first time."""
+    repairs = [repair for history in row.get("training") or () for repair in history.get("repairs") or ()]
+    if repairs:
+        times = "once" if len(repairs) == 1 else f"{len(repairs)} times"
+        first = "" if len(repairs) == 1 else "first: "
+        terminal.show(f"repaired: {row['method']} {times}; {first}{repairs[0]['phase']}: {repairs[0]['reason']}")
+
+
+def show_changes(terminal: Terminal, paired: Mapping[str, Any]) -> None:
+    """Which classes gained and lost between two models that answered the same samples, the largest changes first."""
+    for word in ("gained", "lost"):
+        changed = [f"{one['class']} ({one['fixed']} fixed, {one['broken']} broken)" for one in paired[word]]
+        if changed:
+            more = f", and {len(changed) - _CHANGED} more" if len(changed) > _CHANGED else ""
+            terminal.show(f"{word:7}{', '.join(changed[:_CHANGED])}{more}")
 
 
 def note_findings(terminal: Terminal, findings: Iterable[Finding]) -> None:
@@ -86,7 +109,8 @@ def show_scores(terminal: Terminal, scores: Mapping[str, Any]) -> None:
 
 
 def _ladder(report: Mapping[str, Any]) -> Table:
-    drawn = table("", "method", "backbone", "% right [95 %]", "s", "", right=("% right [95 %]", "s"))
+    numbers = ("% right [95 %]", "s", "CPU")
+    drawn = table("", "method", "backbone", *numbers, "", right=numbers)
     for row in report["ladder"]:
         style = "bold green" if row["chosen"] else ""
         cells = (
@@ -94,14 +118,20 @@ def _ladder(report: Mapping[str, Any]) -> Table:
             row["method"],
             row["backbone"].replace(" + ", "\n"),
             estimate(row["metrics"]["accuracy"]),
-            f"{row['seconds']:.1f}",
+            _seconds(row["seconds"]),
+            _seconds(row.get("cpu_seconds")),
             "shipped" if row["chosen"] else "",
         )
         drawn.add_row(*map(Text, cells), style=style)
     held = report["data"]["held_out"]
-    drawn.title = f"The ladder, measured by {held['how']} ({held['n']} samples)"
+    drawn.title = f"The ladder, measured by {held['how']} ({held['n']} samples; times in seconds)"
     drawn.title_justify = "left"
     return drawn
+
+
+def _seconds(value: float | None) -> str:
+    """`0.4`, `13`, `318`: short, so that the table fits 80 columns."""
+    return "" if value is None else f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def _done(finding: Mapping[str, Any]) -> str:

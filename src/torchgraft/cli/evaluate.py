@@ -79,7 +79,7 @@ def _labelled(terminal: Terminal, samples: Samples) -> Samples:
 
 
 def _show(terminal: Terminal, scores: dict[str, Any], models: list[str]) -> None:
-    from torchgraft.cli._show import estimate, show_scores
+    from torchgraft.cli._show import estimate, show_changes, show_scores
 
     if len(models) == 1:
         show_scores(terminal, scores)
@@ -94,6 +94,7 @@ def _show(terminal: Terminal, scores: dict[str, Any], models: list[str]) -> None
         f"{paired['fixed']} samples are right with the second alone, {paired['broken']} with the first alone "
         f"(McNemar's p = {paired['p']:.3g})."
     )
+    show_changes(terminal, paired)
     low, high = paired["accuracy"]["low"], paired["accuracy"]["high"]
     sure = (
         "The second is better."

@@ -5,7 +5,7 @@ from torchgraft.evaluate.compare import beaten_by, paired
 from torchgraft.evaluate.curve import forecast, learning_curve
 from torchgraft.evaluate.metrics import brier_losses, confusion, ece, log_losses, score, summary, wilson
 from torchgraft.evaluate.mistakes import label_errors, worst_mistakes
-from torchgraft.evaluate.report import render
+from torchgraft.evaluate.report import finite, render
 
 __all__ = [
     "abstain",
@@ -14,6 +14,7 @@ __all__ = [
     "calibration",
     "confusion",
     "ece",
+    "finite",
     "fit_temperature",
     "forecast",
     "label_errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ Numbers = Mapping[str, float]
 def text(value: Any) -> str:
     """Escaped for HTML, in text and in attributes."""
     return html.escape(str(value), quote=True)
+
+
+def section(name: str, title: str, body: str) -> str:
+    """One part of the page; `name` is what links inside the page point to."""
+    return f'<section id="{name}"><h2>{title}</h2>{body}</section>'
 
 
 def clip(value: Any, limit: int) -> str:
@@ -66,3 +72,32 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str, many: str = "") -> str:
     """`1 photo`, `2 photos`, `1,234 classes`."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def size(memory: float) -> str:
+    """`640 MB`, `1.2 GB`, of bytes."""
+    return f"{memory / 1e9:.1f}\u00a0GB" if memory >= 0.9995e9 else f"{memory / 1e6:.0f}\u00a0MB"
+
+
+def short(value: float) -> str:
+    """A number in three digits: `0`, `0.0315`, `0.412`, `12.4`, `1,250`; small ones as `3e-4`."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    if value and abs(value) < 0.01:
+        head, _, power = f"{value:.1e}".partition("e")
+        return f"{head.removesuffix('.0')}e{int(power)}".replace("-", MINUS)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}".replace("-", MINUS)
+
+
+def many(number: float) -> str:
+    """How many parameters: `850`, `12 k`, `22.7 M`."""
+    for unit, power in (("M", 1e6), ("k", 1e3)):
+        if number >= power:
+            shown = number / power
+            return f"{shown:.1f}\u00a0{unit}" if shown < 100 else f"{shown:.0f}\u00a0{unit}"
+    return f"{number:.0f}"
+
+
+def chance(p: float) -> str:
+    """`p = 0.012`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

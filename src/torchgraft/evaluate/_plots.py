@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torchgraft.evaluate._format import clip, percent, text
+from torchgraft.evaluate._format import MINUS, clip, percent, text
 
 WIDTH, HEIGHT = 360, 250  # drawn about as large as shown, so that letters stay readable on a phone
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40
@@ -48,6 +48,31 @@ def track_axis(low: float, high: float) -> str:
     for value, last in _with_last(ticks(low, high)):
         label = f"{100 * value:.0f}{' %' if last else ''}"
         marks += f'<text class="tick" x="{_x(value, low, high)}" y="13" text-anchor="middle">{label}</text>'
+    return f'<svg class="track axis" width="100%" height="18" aria-hidden="true">{marks}</svg>'
+
+
+def zero_track(difference: Mapping[str, float], edge: float) -> str:
+    """A difference of shares with its interval, on a line from -`edge` to `edge` with zero in the middle."""
+    at = {key: _x(min(max(difference[key], -edge), edge), -edge, edge) for key in ("value", "low", "high")}
+    sure = "on" if difference["low"] > 0 else "bad" if difference["high"] < 0 else "off"
+    label = f"difference {percent(difference['value'])}, {percent(difference['low'])} to {percent(difference['high'])}"
+    svg = f'<svg class="track" width="100%" height="30" role="img" aria-label="{label}">'
+    svg += '<line class="zero" x1="50%" x2="50%" y1="0" y2="30"/>'
+    if abs(difference["value"]) > edge:  # too far to be drawn
+        x, path = ("100%", "M-9 9 L-3 15 L-9 21") if difference["value"] > 0 else ("0", "M9 9 L3 15 L9 21")
+        return f'{svg}<svg x="{x}" y="0" overflow="visible"><path class="away {sure}" d="{path}"/></svg></svg>'
+    return (
+        f'{svg}<line class="bar {sure}" x1="{at["low"]}" x2="{at["high"]}" y1="15" y2="15"/>'
+        f'<circle class="dot {sure}" cx="{at["value"]}" cy="15" r="5"/></svg>'
+    )
+
+
+def zero_axis(edge: float) -> str:
+    """The numbers under a column of `zero_track`s, in points."""
+    marks = ""
+    for value in ticks(-edge, edge, 4):
+        label = f"{100 * value:+g}".replace("-", MINUS) if value else "0"
+        marks += f'<text class="tick" x="{_x(value, -edge, edge)}" y="13" text-anchor="middle">{label}</text>'
     return f'<svg class="track axis" width="100%" height="18" aria-hidden="true">{marks}</svg>'
 
 

@@ -7,7 +7,21 @@ from typing import Any
 
 from torchgraft.evaluate import _plots
 from torchgraft.evaluate._advice import next_steps
-from torchgraft.evaluate._format import clip, count, duration, percent, plain, points, share, span, text
+from torchgraft.evaluate._changes import before_after
+from torchgraft.evaluate._format import (
+    clip,
+    count,
+    duration,
+    percent,
+    plain,
+    points,
+    section,
+    share,
+    size,
+    span,
+    text,
+)
+from torchgraft.evaluate._training import training, under_way
 
 Report = Mapping[str, Any]
 _TITLES = {
@@ -29,7 +43,7 @@ def hero(report: Report) -> str:
     verdict, test = report.get("verdict") or {}, report.get("test")
     chosen = _chosen(report)
     metrics = test or (chosen or {}).get("metrics") or {}
-    sentence = str(verdict.get("sentence") or report.get("name") or "Report")
+    sentence = str(verdict.get("sentence") or _so_far(report) or report.get("name") or "Report")
     parts = [f"<h1{' class=long' if len(sentence) > 150 else ''}>{text(sentence)}</h1>"]
     if "accuracy" in metrics:
         accuracy = metrics["accuracy"]
@@ -41,10 +55,10 @@ def hero(report: Report) -> str:
 
 
 def advice(report: Report) -> str:
-    """What to do next."""
-    steps = next_steps(dict(report))
+    """What to do next; while it runs, to wait."""
+    steps = [] if report.get("running") else next_steps(dict(report))
     return (
-        _section("next", "What to do next", f'<ol class="steps">{"".join(f"<li>{s}</li>" for s in steps)}</ol>')
+        section("next", "What to do next", f'<ol class="steps">{"".join(f"<li>{s}</li>" for s in steps)}</ol>')
         if steps
         else ""
     )
@@ -69,13 +83,15 @@ def ladder(report: Report) -> str:
         if held
         else "Accuracy on held-out samples, "
     )
+    answered = {rung.get("held_out") for rung in rungs}
+    same = "the same for every rung" if len(answered) == 1 else "the same for every rung but where it is said"
     intro = (
-        f'<p class="lead">{how}the same for every rung, simplest first. The line is the 95\u00a0% interval; '
+        f'<p class="lead">{how}{same}, simplest first. The line is the 95\u00a0% interval; '
         "a ring marks what needs no pretrained network. "
         "The simplest is shipped, until a later one beats it beyond noise.</p>"
     )
     axis = f'<div class="rung axis"><div></div>{_plots.track_axis(low, high)}<div></div></div>'
-    return _section("ladder", "The ladder", intro + f'<div class="ladder">{lines}{axis}</div>' + _skipped(report))
+    return section("ladder", "The ladder", intro + f'<div class="ladder">{lines}{axis}</div>' + _skipped(report))
 
 
 def test(report: Report) -> str:
@@ -97,14 +113,14 @@ def test(report: Report) -> str:
         body += "<h3>What is taken for what</h3>" + _confusions(found["confusion"], classes)
         body += _plots.confusion(found["confusion"], classes)
         body += '<p class="note">Row: the truth. Column: the answer. Blue is right, orange wrong.</p>'
-    return _section("test", "On the test set", body)
+    return section("test", "On the test set", body)
 
 
 def confidence(report: Report) -> str:
     """Calibration and the abstain rule, side by side."""
     cards = [*_calibration(report.get("calibration")), *_abstain(report.get("abstain"))]
     return (
-        _section("confidence", "Can its confidence be trusted?", f'<div class="pair">{"".join(cards)}</div>')
+        section("confidence", "Can its confidence be trusted?", f'<div class="pair">{"".join(cards)}</div>')
         if cards
         else ""
     )
@@ -121,7 +137,7 @@ def curve(report: Report) -> str:
     body = (
         f'<p class="lead"><b>{text(found.get("sentence", ""))}</b></p><figure>{_plots.learning_curve(found)}</figure>'
     )
-    return _section("curve", "Would more labels help?", body + f'<p class="note">{note}</p>')
+    return section("curve", "Would more labels help?", body + f'<p class="note">{note}</p>')
 
 
 def mistakes(report: Report) -> str:
@@ -129,7 +145,7 @@ def mistakes(report: Report) -> str:
     found = report.get("mistakes") or ()
     intro = '<p class="lead">Wrong answers on samples the model had not seen, the most confident first.</p>'
     cards = "".join(_card(m, f"said <b>{text(m['predicted'])}</b>", f"is <b>{text(m['truth'])}</b>") for m in found)
-    return _section("mistakes", "The worst mistakes", intro + f'<div class="gallery">{cards}</div>') if found else ""
+    return section("mistakes", "The worst mistakes", intro + f'<div class="gallery">{cards}</div>') if found else ""
 
 
 def labels(report: Report) -> str:
@@ -142,14 +158,14 @@ def labels(report: Report) -> str:
     cards = "".join(
         _card(m, f"labelled <b>{text(m['given'])}</b>", f"looks like <b>{text(m['suggested'])}</b>") for m in found
     )
-    return _section("labels", "Labels to check", intro + f'<div class="gallery">{cards}</div>') if found else ""
+    return section("labels", "Labels to check", intro + f'<div class="gallery">{cards}</div>') if found else ""
 
 
 def findings(report: Report) -> str:
     """What the data check noticed."""
     found = (report.get("data") or {}).get("findings") or ()
     items = "".join(_finding(f) for f in found)
-    return _section("data", "What the data check found", f'<ul class="findings">{items}</ul>') if found else ""
+    return section("data", "What the data check found", f'<ul class="findings">{items}</ul>') if found else ""
 
 
 def details(report: Report) -> str:
@@ -165,13 +181,16 @@ def details(report: Report) -> str:
     folds = "".join(
         f"<details><summary>{title}</summary>{_values(value)}</details>" for title, value in blocks if value
     )
-    return _section("details", "Details", folds) if folds else ""
+    return section("details", "Details", folds) if folds else ""
 
 
 SECTIONS: tuple[Callable[[Report], str], ...] = (
     hero,
+    under_way,
     advice,
     ladder,
+    before_after,
+    training,
     test,
     confidence,
     curve,
@@ -181,10 +200,6 @@ SECTIONS: tuple[Callable[[Report], str], ...] = (
     details,
 )
 """In the order of the page."""
-
-
-def _section(name: str, title: str, body: str) -> str:
-    return f'<section id="{name}"><h2>{title}</h2>{body}</section>'
 
 
 def _chosen(report: Report) -> Mapping[str, Any] | None:
@@ -215,17 +230,39 @@ def _tiles(report: Report, metrics: Mapping[str, Any]) -> str:
 def _rung(rung: Mapping[str, Any], report: Report, low: float, high: float) -> str:
     accuracy, chosen = rung["metrics"]["accuracy"], bool(rung.get("chosen"))
     hollow = rung.get("transfer") is False
-    badge = '<span class="badge">shipped</span>' if chosen else ""
+    badge = f'<span class="badge">{"best so far" if report.get("running") else "shipped"}</span>' if chosen else ""
     under = "".join(f"<small>{text(rung[key])}</small>" for key in ("backbone", "note") if rung.get(key))
+    under += _fewer(rung, report)
     why = "" if chosen else _why_not(rung, report)
     return (
         f'<div class="rung{" chosen" if chosen else ""}"><div class="name"><b>{text(rung["method"])}</b> {badge}'
         f"{under}</div>{_plots.track(accuracy, low, high, chosen=chosen, hollow=hollow)}"
         f'<div class="value"><b>{percent(accuracy["value"])}</b> <span class="ci">{span(accuracy)}</span>'
-        f"<small>{duration(rung.get('seconds') or 0.0)}</small></div>"
-        + (f'<div class="why">{why}</div>' if why else "")
-        + "</div>"
+        f"{_cost(rung)}</div>" + (f'<div class="why">{why}</div>' if why else "") + "</div>"
     )
+
+
+def _cost(rung: Mapping[str, Any]) -> str:
+    """Wall time; under it CPU time and memory, where they are known."""
+    more = [f"CPU {duration(rung['cpu_seconds'])}"] if rung.get("cpu_seconds") else []
+    more += [size(rung["memory"])] if rung.get("memory") else []
+    lines = [duration(rung.get("seconds") or 0.0), ", ".join(more)]
+    return "".join(f"<small>{line}</small>" for line in lines if line)
+
+
+def _fewer(rung: Mapping[str, Any], report: Report) -> str:
+    """On how many held-out samples, where others answered more."""
+    most = max((one.get("held_out") or 0 for one in report.get("ladder") or ()), default=0)
+    own = rung.get("held_out") or most
+    return f"<small>on {own:,} of the {count(most, 'held-out sample')}</small>" if own < most else ""
+
+
+def _so_far(report: Report) -> str:
+    """What stands in the verdict's place while there is none."""
+    if not report.get("running"):
+        return ""
+    tried = count(len(report.get("ladder") or ()), "rung")
+    return f"Nothing is decided yet: {tried} measured so far."
 
 
 def _why_not(rung: Mapping[str, Any], report: Report) -> str:

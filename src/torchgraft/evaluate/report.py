@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from string import Template
 from typing import Any
 
-from torchgraft.evaluate._format import count, text
+from torchgraft.evaluate._format import count, duration, text
 from torchgraft.evaluate._sections import SECTIONS
+
+REFRESH = 5
+"""Seconds between two loads of the page of a run that is under way."""
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -19,15 +23,49 @@ def render(report: Mapping[str, Any]) -> str:
     data (names, labels, texts, findings) is escaped; a thumbnail is shown only if it is a `data:image/` address. Parts
     whose data is missing or None are left out. The report itself, without thumbnails, is in the page as JSON
     (element `report`).
+
+    The page of a run under way has `running`: `{"what": words, "seconds": since the start, "at": clock time in words,
+    "history": the training under way, see `train.History.to_dict`}`, each of them as far as it is known. It has a
+    banner and loads itself again and again; with `running["ended"]`, why the run ended, it no longer does.
     """
     template = Template(files("torchgraft.evaluate").joinpath("report.html").read_text(encoding="utf-8"))
     name = report.get("name") or "torchgraft"
     return template.substitute(
         title=text(f"{name}: torchgraft report"),
+        refresh=_refresh(report),
+        banner=_banner(report),
         about=_about(report),
         body="\n".join(filter(None, (section(report) for section in SECTIONS))),
         json=_json(report),
     )
+
+
+def finite(value: Any) -> Any:
+    """A JSON value in which numbers that JSON has no word for (NaN, Inf) are None."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _refresh(report: Mapping[str, Any]) -> str:
+    running = report.get("running") or {}
+    return f'<meta http-equiv="refresh" content="{REFRESH}">\n' if running and not running.get("ended") else ""
+
+
+def _banner(report: Mapping[str, Any]) -> str:
+    """That the run is under way, with what; or why it ended before it was done."""
+    running = report.get("running") or {}
+    if not running:
+        return ""
+    state = "Ended before it was done" if running.get("ended") else "Running"
+    what = running.get("ended") or running.get("what") or ""
+    facts = [f"{duration(running['seconds'])} so far"] if running.get("seconds") is not None else []
+    facts += [f"written at {text(running['at'])}"] if running.get("at") else []
+    words = f"<b>{state}</b>" + (f" <span>{text(what)}</span>" if what else "")
+    small = f"<small>{', '.join(facts)}</small>" if facts else ""
+    return f'<div class="running{" ended" if running.get("ended") else ""}" role="status">{words}{small}</div>\n'
 
 
 def _about(report: Mapping[str, Any]) -> str:
@@ -50,5 +88,5 @@ def _json(report: Mapping[str, Any]) -> str:
         else value
         for key, value in report.items()
     }
-    written = json.dumps(plain, ensure_ascii=True, default=str)
+    written = json.dumps(finite(plain), ensure_ascii=True, default=str)
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -23,6 +23,8 @@ CHUNK = 4096
 
 CUT = 1
 """Flag of a text that fills the token limit."""
+ENGINE = 2
+"""Times 1, 2, 3 in a sample's flags: computed by the first, second, third of `engine.ENGINES`; 0: not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,13 @@ class Images:
         """Digest of the file's bytes. Raises `DataError` where it can't be read."""
         return digest([_read(Path(self._paths[position]))]).encode()
 
-    def plan(self, at: np.ndarray) -> Iterator[np.ndarray]:
-        """Positions, batch by batch."""
-        yield from (at[start : start + IMAGES] for start in range(0, len(at), IMAGES))
+    def plan(self, at: np.ndarray, wanted: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """The positions `at`, batch by batch.
+
+        Batches of which nothing is `wanted` (bool, one for each sample) are left out; the others stay as they are.
+        """
+        batches = (at[start : start + IMAGES] for start in range(0, len(at), IMAGES))
+        yield from (batch for batch in batches if _any(wanted, batch))
 
     def load(self, at: np.ndarray) -> Batch:
         """Read and decode; the key is that of the bytes decoded, should the file have changed meanwhile."""
@@ -84,13 +90,13 @@ class Texts:
             raise DataError(f"not a text but {type(text).__name__}")
         return digest([text.encode("utf-8", "surrogatepass")]).encode()
 
-    def plan(self, at: np.ndarray) -> Iterator[list[tuple[int, list[int]]]]:
-        """(position, token ids) of the texts of each batch, the longest of a chunk first."""
-        for start in range(0, len(at), CHUNK):
-            some = at[start : start + CHUNK].tolist()
+    def plan(self, at: np.ndarray, wanted: np.ndarray | None = None) -> Iterator[list[tuple[int, list[int]]]]:
+        """(position, token ids) of the texts of each batch, the longest of a chunk first; as for images."""
+        chunks = (at[start : start + CHUNK] for start in range(0, len(at), CHUNK))
+        for some in (chunk.tolist() for chunk in chunks if _any(wanted, chunk)):
             rows = self._backbone.tokenizer([_unicode(self._texts[position]) for position in some])
             pairs = sorted(zip(some, rows, strict=True), key=lambda pair: (-len(pair[1]), pair[0]))
-            yield from _bounded(pairs)
+            yield from (batch for batch in _bounded(pairs) if _any(wanted, [position for position, _ in batch]))
 
     def load(self, pairs: list[tuple[int, list[int]]]) -> Batch:
         """Fill up to the longest of the batch, on the right."""
@@ -123,6 +129,10 @@ def typical(source: Images | Texts, at: np.ndarray) -> list[tuple[np.ndarray, ..
         if len(x):
             return [(x[:1],), (x,)]
     return []
+
+
+def _any(wanted: np.ndarray | None, at: np.ndarray | list[int]) -> bool:
+    return wanted is None or bool(wanted[at].any())
 
 
 def _bounded(pairs: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:

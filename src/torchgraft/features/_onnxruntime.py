@@ -18,7 +18,7 @@ Inputs = tuple[np.ndarray, ...]
 class OnnxRuntimeEngine:
     """Runs an ONNX file on the processor with one thread per call; many threads may call at once."""
 
-    name = "onnxruntime"
+    name = form = "onnxruntime"
 
     def __init__(self, path: Path) -> None:
         import onnxruntime

@@ -18,7 +18,7 @@ Inputs = tuple[np.ndarray, ...]
 class OpenVinoEngine:
     """Runs an OpenVINO model on the processor: one stream of one thread for each of `threads` callers."""
 
-    name = "openvino"
+    name = form = "openvino"
 
     def __init__(self, path: Path, threads: int) -> None:
         import openvino

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from torchgraft.features._network import ImageNetwork
 
@@ -24,7 +26,8 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, form: str = "eager") -> None:
+        self.form = form
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.to(self.device)
 
@@ -42,17 +45,39 @@ def eager(network: nn.Module) -> TorchEngine:
     return TorchEngine(network.to(memory_format=torch.channels_last) if convolves else network)
 
 
-def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> TorchEngine:
-    """The fastest form of the network: images traced and frozen (batch norm folded into the weights), texts eager.
+def folded(plain: TorchEngine) -> TorchEngine:
+    """The same with every batch norm put into the weights of the convolution before it; `plain` where there is none.
 
-    Networks that can't be traced stay eager.
+    "Before it" is taken from the order of a module's children, which is no proof: compare the features.
+    """
+    if not any(_foldable(plain.module)):
+        return plain
+    network = copy.deepcopy(plain.module)
+    for parent, before, norm in list(_foldable(network)):
+        setattr(parent, before, fuse_conv_bn_eval(getattr(parent, before), getattr(parent, norm)))
+        setattr(parent, norm, nn.Identity())
+    return TorchEngine(network, "folded")
+
+
+def _foldable(network: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """Module, and names of two children of it in a row: a convolution and a batch norm (that does nothing else)."""
+    for parent in network.modules():
+        for (before, conv), (after, norm) in itertools.pairwise(parent.named_children()):
+            if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
+                yield parent, before, after
+
+
+def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> TorchEngine:
+    """The network traced and frozen (batch norm folded into the weights) for images; texts stay eager.
+
+    Networks that can't be traced stay eager too.
     """
     plain = eager(network)
     if not isinstance(network, ImageNetwork):
         return plain
     try:
         with quiet():
-            return TorchEngine(torch.jit.freeze(trace(plain.module, example, plain.device)))
+            return TorchEngine(torch.jit.freeze(trace(plain.module, example, plain.device)), "frozen")
     except RuntimeError:  # TracingCheckError and the errors of unsupported operations are of this kind
         return plain
 

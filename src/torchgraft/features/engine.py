@@ -2,9 +2,9 @@
 
 Small jobs stay with torch, where nothing has to be prepared; the longer the job, the more preparation is worth:
 
-| CPU seconds that eager torch would need, by its first, still cold batches | engine |
+| CPU seconds that torch would need, by its first, still cold batches | engine |
 |---|---|
-| under 8 | torch, eager |
+| under 8 | torch, batch norm folded into the convolutions |
 | under 20 | torch, traced and frozen (images) |
 | more | the fastest of torch, ONNX Runtime, OpenVINO as far as installed; exported once, kept with the choice on disk |
 
@@ -19,6 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -38,14 +39,19 @@ AGREEMENT = 0.999
 Inputs = tuple[np.ndarray, ...]
 _EXTRAS = {"onnxruntime": "onnx", "openvino": "openvino"}
 _FEW = 16
-_KNOWN_SECONDS, _EAGER_SECONDS, _TORCH_SECONDS = 3.0, 8.0, 20.0
+_KNOWN_SECONDS, _FOLDED_SECONDS, _TORCH_SECONDS = 3.0, 8.0, 20.0
 _REPEATS = 3
 
 
 class Engine(Protocol):
-    """Runs a network; calls from several threads at once are fine, each uses one thread."""
+    """Runs a network; calls from several threads at once are fine, each uses one thread.
+
+    `name` is one of `ENGINES`; `form` says in what form the network runs: torch knows three, eager, folded, frozen.
+    Features of one form from equal batches are equal bit by bit.
+    """
 
     name: str
+    form: str
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """B x D float32 features of a batch: images B x H x W x 3 uint8, or texts ids and mask (B x T int64)."""
@@ -68,31 +74,35 @@ def choose(
     *,
     samples: int,
     engine: str = "auto",
+    form: str = "",
     threads: int = 1,
     progress: Progress = SILENT,
 ) -> Engine:
     """The engine for `samples` samples of which `batches` are typical (real ones, the smallest batch first).
 
-    `engine` names one of `ENGINES`, or auto. Raises `UnknownName` for another name, `MissingExtra` where the named
-    engine is not installed, `UserError` where it fails or its features differ from torch's. In auto mode an engine
-    that fails is passed over.
+    `engine` names one of `ENGINES`, or auto; a `form` is taken up again where it fits `engine` and works. Raises
+    `UnknownName` for another name, `MissingExtra` where the named engine is not installed, `UserError` where it fails
+    or its features differ from torch's. In auto mode an engine that fails is passed over.
     """
     if engine not in ("auto", *ENGINES):
         raise UnknownName("engines", engine, ("auto", *ENGINES))
     if engine in _EXTRAS and find_spec(engine) is None:
         raise MissingExtra(f"engine '{engine}'", engine, _EXTRAS[engine])
     job = _Job(backbone, pooling, batches, threads)
+    begun = job.again(form) if form else None
+    if begun is not None and engine in ("auto", begun.name):
+        return begun
     if engine in _EXTRAS:
         return job.named(engine)
     if samples <= _FEW:
-        return job.eager
-    seconds = samples * _seconds_per_sample(job.eager, batches)
+        return job.folded
+    seconds = samples * _seconds_per_sample(job.folded, batches[-1:])
     measured = engine == "auto" and job.eager.device.type == "cpu" and others()
     known = job.known() if measured and seconds > _KNOWN_SECONDS else None
     if known is not None:
         return known
-    if seconds < _EAGER_SECONDS:
-        return job.eager
+    if seconds < _FOLDED_SECONDS:
+        return job.folded
     return job.measure(progress) if measured and seconds > _TORCH_SECONDS else job.torch()
 
 
@@ -114,6 +124,23 @@ class _Job:
         self.eager = _torch.eager(self.network)
         self.folder = cache_root() / "engines" / _key(backbone, pooling)
 
+    @cached_property
+    def folded(self) -> Engine:
+        """Torch with its batch norms folded, where the features of the smallest batch agree; else eager torch."""
+        from torchgraft.features import _torch
+
+        built = _torch.folded(self.eager)
+        same = built is self.eager or agreement(built(*self.batches[0]), self.eager(*self.batches[0])) > AGREEMENT
+        return built if same else self.eager
+
+    def again(self, form: str) -> Engine | None:
+        """The engine in this form, as an earlier process had it; None where it can't be had."""
+        if form == "frozen":
+            return self._build("torch")[0]
+        if form in others():
+            return self._build(form)[0]
+        return next((built for built in (self.eager, self.folded) if built.form == form), None)
+
     def named(self, name: str) -> Engine:
         """The engine of that name. Raises `UserError` with the reason where it can't be used."""
         built, problem = self._build(name)
@@ -123,7 +150,7 @@ class _Job:
 
     def torch(self) -> Engine:
         """The fastest form of torch whose features agree."""
-        return self._build("torch")[0] or self.eager
+        return self._build("torch")[0] or self.folded
 
     def known(self) -> Engine | None:
         """The engine that a measurement on this machine with these versions found before, where it still works."""
@@ -142,7 +169,7 @@ class _Job:
                 progress.say(f"engine {name} is passed over: {problem}")
             else:
                 engines[name] = built
-        engines = engines or {"torch": self.eager}
+        engines = engines or {"torch": self.folded}
         seconds = {name: _seconds_per_sample(built, self.batches, _REPEATS) for name, built in engines.items()}
         best = min(seconds, key=seconds.__getitem__)
         self._remember(Choice(engine=best, seconds=seconds, skipped=skipped))

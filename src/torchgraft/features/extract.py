@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +19,8 @@ from torchgraft.core.files import digest
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory
 from torchgraft.data import Finding, Samples
-from torchgraft.features._batches import CUT, source, typical
+from torchgraft.features import _plan
+from torchgraft.features._batches import CUT, ENGINE, source, typical
 from torchgraft.features._result import Rows
 from torchgraft.features.engine import ENGINES, Engine, choose
 from torchgraft.features.pooling import resolve, width
@@ -40,8 +41,8 @@ class Features:
 
     `z` is N_kept x D float32, memory-mapped; `kept` holds their positions (int64, ascending) among the samples asked
     for. `failed` reports what could not be read, `noted` what could but deserves a word (texts over the token limit).
-    `engine` is what computed (`store`: nothing had to be); `computed` the number of samples that were new, `seconds`
-    the wall time.
+    `engine` is what computed most of them, now or in an earlier run (`store` where the store doesn't know);
+    `computed` the number of samples that were new, `seconds` the wall time.
     """
 
     z: np.ndarray
@@ -66,8 +67,10 @@ def extract(
     """Features of every sample that can be read: from the store where they are there, else computed and kept there.
 
     `pooling` None is the backbone's own; `engine` one of torch, onnxruntime, openvino, or auto (see
-    `features.engine`); `store` None the user's; `threads` None one for each processor core, 16 at most. An interrupted
-    extraction goes on where it stopped. Samples of equal content are computed once.
+    `features.engine`); `store` None the user's; `threads` None one for each processor core, 16 at most. Samples of
+    equal content are computed once. An extraction that was cut goes on where it stopped, with the same engine, and
+    ends with the same bits as one that was not: called again with the same samples in the same order, it computes in
+    the same batches, whatever the number of threads.
 
     Raises `OptionError` for a pooling or modality that doesn't fit the backbone, `UnknownName` or `MissingExtra` for
     an engine that isn't there, `StorageError` where the store can't be written (what was finished stays).
@@ -78,14 +81,15 @@ def extract(
     keep_memory()
     work = _Work(samples, backbone, pooling, store, threads or _cores())
     work.look_up()
-    used = work.compute(engine, progress) if len(work.missing) else "store"
+    if len(work.missing):
+        work.compute(engine, progress)
     z, kept = work.rows.finish()
     return Features(
         z=z,
         kept=kept,
         failed=work.failures(),
         noted=work.notes(),
-        engine=used,
+        engine=work.engine,
         computed=work.computed,
         seconds=time.perf_counter() - started,
     )
@@ -109,7 +113,7 @@ class _Work:
         self.shelf = store.shelf(store_key(backbone, pooling), size)
         self.rows = Rows(len(samples), size, store.root)
         self.keys = np.zeros(len(samples), dtype="S32")
-        self.cut = np.zeros(len(samples), dtype=bool)
+        self.flags = np.zeros(len(samples), dtype=np.uint8)
         self.failed: dict[int, str] = {}
         self.twins = _Twins(self.keys, np.empty(0, dtype=np.int64))
         self.computed = 0
@@ -130,43 +134,53 @@ class _Work:
         """Positions to compute: the first of each content that the store doesn't have."""
         return self.twins.first
 
-    def compute(self, engine: str, progress: Progress) -> str:
-        """Features of what is missing; returns the engine's name. Finished batches are kept whatever ends it."""
+    def compute(self, engine: str, progress: Progress) -> None:
+        """Features of what is missing. Finished batches are kept whatever ends it, and how to go on."""
+        place = _plan.path(self.shelf.folder, self.keys)
+        plan = _plan.read(place, self.missing, len(self.keys))
         with _one_thread_each():
-            runner = self._engine(engine, progress)
+            runner = self._engine(engine, plan, progress)
+            if runner is not None:
+                _plan.write(place, replace(plan, form=runner.form), len(self.keys))
             try:
-                self._run(runner, progress)
+                self._run(runner, plan, progress)
             finally:
                 self.shelf.flush()
+        _plan.remove(place)
         self.shelf.tidy()
-        return runner.name if runner else "store"
 
-    def _engine(self, engine: str, progress: Progress) -> Engine | None:
+    def _engine(self, engine: str, plan: _plan.Plan, progress: Progress) -> Engine | None:
         """None where nothing that is missing can be read."""
-        batches = typical(self.source, self.missing)
+        batches = typical(self.source, plan.at)
         if not batches:
             return None
         return choose(
             self.backbone,
             self.pooling,
             batches,
-            samples=len(self.missing),
+            samples=len(plan.at),
             engine=engine,
+            form=plan.form,
             threads=self.threads,
             progress=progress,
         )
 
-    def _run(self, engine: Engine | None, progress: Progress) -> None:
+    def _run(self, engine: Engine | None, plan: _plan.Plan, progress: Progress) -> None:
         def step(item: Any) -> tuple[Any, np.ndarray]:
             batch = self.source.load(item)
             return batch, engine(*batch.inputs) if len(batch.at) else np.empty((0, self.rows.width), np.float32)
 
+        wanted = np.zeros(len(self.keys), dtype=bool)
+        wanted[self.missing] = True
+        made_by = ENGINE * (1 + ENGINES.index(engine.name)) if engine else 0
         total = len(self.missing)
         with progress.bar(f"features of {total} {self.backbone.modality}s by {self.backbone.name}", total) as bar:
-            for batch, z in _in_order(step, self.source.plan(self.missing), self.threads):
-                self.failed |= batch.failed
-                self._arrived(batch.at, batch.keys, z, batch.flags)
-                bar.advance(len(batch.at) + len(batch.failed))
+            for batch, z in _in_order(step, self.source.plan(plan.at, wanted), self.threads):
+                new = wanted[batch.at]
+                failed = {position: reason for position, reason in batch.failed.items() if wanted[position]}
+                self.failed |= failed
+                self._arrived(batch.at[new], batch.keys[new], z[new], batch.flags[new] | made_by)
+                bar.advance(int(new.sum()) + len(failed))
 
     def _arrived(self, at: np.ndarray, keys: np.ndarray, z: np.ndarray, flags: np.ndarray) -> None:
         finite = np.isfinite(z).all(axis=1)
@@ -184,7 +198,13 @@ class _Work:
 
     def _keep(self, at: np.ndarray, z: np.ndarray, flags: np.ndarray) -> None:
         self.rows.write(at, z)
-        self.cut[at] = flags & CUT > 0
+        self.flags[at] = flags
+
+    @property
+    def engine(self) -> str:
+        """The engine that computed most of the rows, by their flags."""
+        counts = np.bincount(self.flags[self.rows.done] // ENGINE, minlength=len(ENGINES) + 1)
+        return ("store", *ENGINES)[int(counts[: len(ENGINES) + 1].argmax())]
 
     def _digests(self, piece: np.ndarray) -> list[bytes | str]:
         found: list[bytes | str] = []
@@ -214,7 +234,7 @@ class _Work:
 
     def notes(self) -> tuple[Finding, ...]:
         """One finding for the texts that fill the token limit."""
-        cut = [self.samples.ids[i] for i in np.flatnonzero(self.cut & self.rows.done)]
+        cut = [self.samples.ids[i] for i in np.flatnonzero((self.flags & CUT > 0) & self.rows.done)]
         if not cut:
             return ()
         limit = self.backbone.preprocessing.max_tokens

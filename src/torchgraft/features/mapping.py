@@ -99,7 +99,11 @@ class Standardise:
     def fit(cls, values: np.ndarray, y: np.ndarray | None = None) -> Standardise:
         """Mean and population standard deviation of each column; labels are not used."""
         values = _rows(values)
-        mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+        return cls.of(values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64))
+
+    @classmethod
+    def of(cls, mean: np.ndarray, std: np.ndarray) -> Standardise:
+        """From the mean and standard deviation of each column."""
         constant = std <= 1e-6 * np.maximum(np.abs(mean), 1e-30)  # float32 can't hold a smaller spread
         return cls(mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from torchgraft import backbones, features
 from torchgraft.core.errors import DataError, OptionError
+from torchgraft.core.journal import Journal
 from torchgraft.core.progress import Progress
 from torchgraft.data import Finding, Samples
 from torchgraft.fit.ladder import Skipped
@@ -34,40 +35,49 @@ class Sources:
     skipped: tuple[Skipped, ...]
     seconds: dict[str, float]
     engines: dict[str, str]
+    backbones: dict[str, backbones.Backbone]
 
 
-def gather(samples: Samples, names: Sequence[str], *, engine: str, deadline: float, progress: Progress) -> Sources:
+def gather(
+    samples: Samples,
+    names: Sequence[str],
+    *,
+    engine: str,
+    deadline: float,
+    progress: Progress,
+    journal: Journal | None = None,
+) -> Sources:
     """Extract features with each backbone of `names` as far as the time until `deadline` (monotonic) goes.
 
     The first backbone always gets its features: where the budget is too short for all samples, for a part of them.
+    What the clock decides is asked of `journal`.
     """
+    journal = journal or Journal()
     found: dict[str, features.Features] = {}
-    about: dict[str, dict[str, Any]] = {}
+    used: dict[str, backbones.Backbone] = {}
     skipped: list[Skipped] = []
     findings: list[Finding] = []
     for name in names:
         backbone = backbones.load(name)
         if backbone.modality != samples.modality:
             raise OptionError(f"{name} takes {backbone.modality} samples, the target holds {samples.modality} samples.")
-        expected = _pilot(samples, backbone, engine)
-        left = deadline - time.monotonic()
+        expected, left = journal.once(
+            f"features:{name}",
+            lambda: [_pilot(samples, backbone, engine), deadline - time.monotonic()],  # noqa: B023 - called at once
+        )
         if expected > left and found:
-            skipped.append(
-                Skipped(
-                    name=name,
-                    reason=f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left",
-                )
-            )
+            reason = f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left"
+            skipped.append(Skipped(name=name, reason=reason))
             continue
         if expected > max(left, 1.0):
             samples, finding = _part_of(samples, max(left, 1.0) / expected)
             findings.append(finding)
         found[name] = features.extract(samples, backbone, engine=engine, progress=progress)
-        about[name] = {**backbone.describe(), "pooling": backbone.pooling}
-    return _together(samples, found, about, findings, skipped)
+        used[name] = backbone
+    return _together(samples, found, used, findings, skipped)
 
 
-def _together(samples: Samples, found: dict, about: dict, findings: list, skipped: list) -> Sources:
+def _together(samples: Samples, found: dict, used: dict, findings: list, skipped: list) -> Sources:
     kept = np.arange(len(samples))
     for one in found.values():
         kept = np.intersect1d(kept, one.kept)
@@ -79,11 +89,12 @@ def _together(samples: Samples, found: dict, about: dict, findings: list, skippe
     return Sources(
         samples=samples,
         blocks=blocks,
-        about=about,
+        about={name: {**one.describe(), "pooling": one.pooling} for name, one in used.items()},
         findings=(*findings, *(finding for one in found.values() for finding in (*one.failed, *one.noted))),
         skipped=tuple(skipped),
         seconds={name: one.seconds for name, one in found.items()},
         engines={name: one.engine for name, one in found.items()},
+        backbones=used,
     )
 
 

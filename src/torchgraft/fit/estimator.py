@@ -98,7 +98,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             plan.methods(self.method), problem.dense, {"class_weight": "balanced" if self.balanced else "none"}
         )
         self.entries_, _ = climb(problem, rungs)
-        self.verdict_ = choose(self.entries_, problem.y[problem.held_out], seed=self.random_state)
+        self.verdict_ = choose(self.entries_, problem.y, seed=self.random_state)
         self.graft_ = make_graft(self.entries_[self.verdict_.index], problem, sources)
         return self
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.core.runtime import one_thread
+from torchgraft.core.runtime import one_thread, peak_memory
 from torchgraft.core.types import Result
-from torchgraft.evaluate import fit_temperature, softmax, summary
+from torchgraft.evaluate import beaten_by, fit_temperature, softmax, summary
 from torchgraft.fit.plan import Rung
-from torchgraft.tune.base import Candidate, Problem, take
+from torchgraft.tune.base import Candidate, Problem, Skip, take
+
+_SCOUT = "linear_probe"
+"""The method whose rungs tell which backbone is worth training."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +25,7 @@ class Entry:
     """One rung as measured: its candidate, the temperature fitted on the held-out logits, and what came of it.
 
     `probabilities` (M x C) are those of the held-out rows after temperature scaling; `metrics` come from them.
+    `seconds` is wall time, `cpu_seconds` that of all threads, `memory` the largest resident size in bytes meanwhile.
     """
 
     rung: Rung
@@ -31,6 +35,8 @@ class Entry:
     probabilities: np.ndarray
     metrics: Result
     seconds: float
+    cpu_seconds: float = 0.0
+    memory: int = 0
 
     @property
     def backbone(self) -> str:
@@ -60,24 +66,43 @@ def climb(
     """
     entries: list[Entry] = []
     skipped: list[Skipped] = []
-    with one_thread(), progress.bar("fitting heads", len(rungs)) as bar:
+    with progress.bar("climbing the ladder", len(rungs)) as bar:
         for rung in rungs:
             method = registry.get("tune", rung.method)
             reason = method.applies(problem)
             if not reason and time.monotonic() > deadline and entries:
                 reason = "the budget is spent"
+            if not reason:
+                rung = _placed(problem, rung, method, entries)
+                try:
+                    entries.append(_measure(problem, rung, method))
+                    after_each(entries)
+                except Skip as skip:
+                    reason = str(skip)
             if reason:
                 skipped.append(Skipped(name=rung.name, reason=reason))
-            else:
-                entries.append(_measure(problem, rung, method))
-                after_each(entries)
             bar.advance()
     return entries, skipped
 
 
+def _placed(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> Rung:
+    """A rung that trains, on the backbone to train: the cheapest, until the probe of a costlier one beats it."""
+    if rung.source is not None or not getattr(method, "TRAINS", False):
+        return rung
+    best: Entry | None = None
+    for entry in entries:
+        if entry.rung.method == _SCOUT and entry.rung.source in problem.resources.backbones:
+            y = problem.y[entry.candidate.rows]
+            if best is None or beaten_by(y, best.probabilities, [entry.probabilities])[0]["beats"]:
+                best = entry
+    source = best.rung.source if best else next(iter(problem.resources.backbones))
+    return replace(rung, source=source, options=replace(rung.options, source=source))
+
+
 def _measure(problem: Problem, rung: Rung, method) -> Entry:
-    start = time.monotonic()
-    candidate: Candidate = method.fit(problem, rung.options)
+    start, cpu = time.monotonic(), time.process_time()
+    peak_memory(reset=True)
+    candidate = _fitted(problem, rung, method)
     y = problem.y[candidate.rows]
     temperature = fit_temperature(y, candidate.logits)
     probabilities = softmax(candidate.logits / temperature)
@@ -89,7 +114,16 @@ def _measure(problem: Problem, rung: Rung, method) -> Entry:
         probabilities=probabilities,
         metrics=summary(y, probabilities),
         seconds=time.monotonic() - start,
+        cpu_seconds=time.process_time() - cpu,
+        memory=peak_memory(),
     )
+
+
+def _fitted(problem: Problem, rung: Rung, method) -> Candidate:
+    if getattr(method, "TRAINS", False):  # with as many threads as there are
+        return method.fit(problem, rung.options)
+    with one_thread():
+        return method.fit(problem, rung.options)
 
 
 def refit(problem: Problem, entry: Entry, part: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field
+from typing import Any
 
 from torchgraft.core.errors import OptionError, did_you_mean
 from torchgraft.core.options import seconds
@@ -36,6 +38,9 @@ class FitOptions:
     backbone: str = _option("auto", "Backbones to try, comma-separated (see `graft list backbones`), or auto.")
     method: str = _option("auto", "Methods to try, comma-separated (see `graft list methods`), or auto.")
     class_weight: str = _option("none", "none, or balanced: rare classes count as much as frequent ones.")
+    rate: float = _option(0.0, "Learning rate of methods that train a backbone (0: found by trials).")
+    epochs: int = _option(0, "Epochs of methods that train a backbone (0: as many as pay and fit the budget).")
+    settings: str = _option("", "Other settings of methods: layer_decay=0.65,ema=0.99 (see `graft list methods`).")
     budget: str = _option("10m", "Wall-clock time that a run may take.")
     engine: str = _option("auto", "What runs the backbone: auto (measured here), torch, onnxruntime or openvino.")
     seed: int = _option(0, "Seed of the splits and of every method.")
@@ -54,7 +59,33 @@ class FitOptions:
             seconds(self.budget)
         except OptionError as error:
             problems.append(str(error))
+        if not 0 <= self.rate < 1:
+            problems.append(f"--rate expects a number from 0, below 1, got {self.rate!r}.")
+        if self.epochs < 0:
+            problems.append(f"--epochs expects a whole number from 0, got {self.epochs}.")
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed expects a whole number from 0 to {2**32 - 1}, got {self.seed}.")
         if problems:
             raise OptionError(" ".join(problems))
+
+    def for_methods(self) -> dict[str, Any]:
+        """What methods are told: class weight, and rate, epochs and other settings where they were given.
+
+        Raises `OptionError` where `settings` is not name=value, comma-separated.
+        """
+        values: dict[str, Any] = {"class_weight": self.class_weight}
+        values |= {name: value for name in ("rate", "epochs") if (value := getattr(self, name))}
+        for piece in filter(None, (piece.strip() for piece in self.settings.split(","))):
+            name, equals, value = (part.strip() for part in piece.partition("="))
+            if not equals or not name or not value:
+                raise OptionError(f"--settings expects name=value,name=value, got {piece!r}.")
+            values[name.replace("-", "_")] = _plain(value)
+        return values
+
+
+def _plain(text: str) -> Any:
+    """A number or true/false where the text is one, as TOML spells them."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -8,14 +8,18 @@ from typing import Any
 
 from torchgraft.core import options as core_options
 from torchgraft.core import registry
-from torchgraft.core.errors import OptionError, UnknownName
+from torchgraft.core.errors import OptionError, UnknownName, did_you_mean
 
 AUTO = "auto"
 
-ORDER = ("majority", "lda", "tfidf", "linear_probe", "knn", "fusion")
+COMMON = ("class_weight",)
+"""Settings that are given to whoever knows them, and may be known to none."""
+
+ORDER = ("majority", "lda", "tfidf", "linear_probe", "knn", "fusion", "contrastive", "lp_ft")
 """Simplest first: by how much is fitted on the user's labels. Means and one shared covariance (LDA) before a weight
 for each of tens of thousands of words (TF-IDF); a closed form before a penalty that is chosen; a matrix before a stored
-training set (kNN); one source before several. Methods that are not named here follow, by name."""
+training set (kNN); one source before several; frozen networks before trained ones. Methods that are not named here
+follow, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +37,14 @@ class Rung:
 
 
 def methods(asked: str) -> tuple[str, ...]:
-    """Names from a comma-separated option, or every method in the order of simplicity. Raises `UnknownName`."""
+    """Names from a comma-separated option, or every method that need not be asked for, in the order of simplicity.
+
+    Raises `UnknownName`.
+    """
     known = registry.names("tune")
     if asked == AUTO:
-        return tuple(sorted(known, key=lambda name: (_simplicity(name), name)))
+        tried = (name for name in known if getattr(registry.get("tune", name), "AUTO", True))
+        return tuple(sorted(tried, key=lambda name: (_simplicity(name), name)))
     names = tuple(name.strip() for name in asked.split(",") if name.strip())
     for name in names:
         if name not in known:
@@ -49,15 +57,24 @@ def methods(asked: str) -> tuple[str, ...]:
 def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any]) -> list[Rung]:
     """The rungs of `names` over `sources` (simplest backbone first).
 
-    A method whose options have a `source` gives a rung for each source; another gives one. `values` are options that
-    every method which knows them is given.
+    A method whose options have a `source` gives a rung for each source; one that trains, or has no such option, gives
+    one. `values` are options that every method which knows them is given; raises `OptionError` where none knows one.
     """
     found = []
+    fields = {field for name in names for field in registry.get("tune", name).Options.__dataclass_fields__}
+    unknown = [name for name in values if name not in fields and name not in COMMON]
+    if unknown:
+        known = sorted(fields - {"source"})
+        raise OptionError(
+            f"no method that is tried has the setting {unknown[0]!r}.{did_you_mean(unknown[0], known)} "
+            f"Known: {', '.join(known)}."
+        )
     for name in names:
         kind = registry.get("tune", name).Options
         fields = kind.__dataclass_fields__
         own = {key: value for key, value in values.items() if key in fields}
-        for source in sources if "source" in fields else (None,):
+        each = "source" in fields and not getattr(registry.get("tune", name), "TRAINS", False)
+        for source in sources if each else (None,):
             given = own | ({"source": source} if source else {})
             found.append(Rung(method=name, source=source, options=core_options.build(kind, given, where=name)))
     return found

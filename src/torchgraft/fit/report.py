@@ -32,7 +32,7 @@ from torchgraft.evaluate import (
 from torchgraft.fit._sources import Sources
 from torchgraft.fit.ladder import Entry, Skipped, refit
 from torchgraft.fit.options import FitOptions
-from torchgraft.fit.verdict import Verdict
+from torchgraft.fit.verdict import Verdict, choose
 from torchgraft.model import Graft
 from torchgraft.tune.base import Problem, take
 
@@ -143,7 +143,7 @@ def report_of(outcome: Outcome, path: Path) -> Report:
         },
         "calibration": calibration(y, entry.candidate.logits),
         "abstain": abstain(y, entry.probabilities),
-        "learning_curve": _curve(problem, entry, outcome.deadline - time.monotonic()),
+        "learning_curve": _curve(problem, _frozen(outcome), outcome.deadline - time.monotonic()),
         "test": test,
         "mistakes": test_mistakes
         or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
@@ -163,10 +163,14 @@ def _row(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
         "backbone": entry.backbone,
         "metrics": {name: estimate.to_dict() for name, estimate in entry.metrics.items()},
         "seconds": entry.seconds,
+        "cpu_seconds": entry.cpu_seconds,
+        "memory": entry.memory,
         "chosen": chosen,
         "transfer": entry.transfer,
         "note": entry.candidate.note,
         "options": dict(entry.candidate.chosen),
+        "held_out": len(entry.candidate.rows),
+        "training": [dict(one) for one in entry.candidate.history],
     }
 
 
@@ -182,14 +186,27 @@ def _test(outcome: Outcome) -> tuple[dict[str, Any] | None, list[dict[str, Any]]
     if not len(rows):
         return None, []
     part = samples.take(rows)
-    blocks = {name: take(values, rows) for name, values in outcome.sources.blocks.items()}
-    probabilities = np.exp(outcome.graft.log_probabilities(blocks))
+    graft = outcome.graft
+    if graft.tuned:  # its features are not among those that the ladder stands on
+        probabilities = graft.predict(part).probabilities
+    else:
+        blocks = {name: take(values, rows) for name, values in outcome.sources.blocks.items()}
+        probabilities = np.exp(graft.log_probabilities(blocks))
     worst = worst_mistakes(part.y, probabilities, part.classes, part.ids, limit=_SHOWN)
     return score(part.y, probabilities, part.classes, seed=outcome.options.seed), _gallery(worst, part)
 
 
+def _frozen(outcome: Outcome) -> Entry:
+    """The shipped rung, or where that trains a backbone, too slow to be fitted ten times, the best of the others."""
+    entries = [entry for entry in outcome.entries if not entry.candidate.tuned]
+    shipped = outcome.entries[outcome.verdict.index]
+    if not shipped.candidate.tuned or not entries:
+        return shipped
+    return entries[choose(entries, outcome.problem.y).index]
+
+
 def _curve(problem: Problem, entry: Entry, left: float) -> dict[str, Any] | None:
-    """Accuracy of the chosen method on the held-out samples with 10, 25, 50 and 100 % of the labels.
+    """Accuracy of the entry's method on the held-out samples with 10, 25, 50 and 100 % of the labels.
 
     None where `left`, the seconds of the budget, are too few, or the method looks at no sample.
     """

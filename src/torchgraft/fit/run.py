@@ -16,8 +16,9 @@ import numpy as np
 from torchgraft.core import options as core_options
 from torchgraft.core.errors import OptionError, UserError
 from torchgraft.core.files import clear_drafts, storage
+from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.core.runtime import keep_memory, one_thread, seed_everything
+from torchgraft.core.runtime import keep_memory, one_thread, seed_everything, wait_passively
 from torchgraft.data import folds
 from torchgraft.evaluate import abstain
 from torchgraft.fit import plan
@@ -28,10 +29,12 @@ from torchgraft.fit.options import FitOptions
 from torchgraft.fit.report import Outcome, Report, report_of
 from torchgraft.fit.verdict import choose
 from torchgraft.model import Graft, load
-from torchgraft.tune.base import Problem, take
+from torchgraft.tune.base import Problem, Resources, take
 
 RUN_FILE = "run.toml"
 OUTPUTS = ("model", "report.json", "report.html")
+WORK = "work"
+"""Folder of checkpoints and decisions, while a run is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,29 +54,42 @@ class Run:
         return Report.read(self.path)
 
 
-def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
+def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False) -> Run:
     """Read, check and split the data, extract features, climb the ladder, ship the verdict, write the report.
 
+    With `go_on`, what an interrupted run left in the folder (checkpoints, decisions) is used; else it is deleted.
     The same options give the same graft and the same numbers on one machine. Raises `UserError` for anything that
     the user can mend. Whatever stops it, features stay in the store and the best graft so far in `model/`.
     """
     keep_memory()  # before torch is loaded: what it allocates at once is kept too
+    wait_passively()
     start = time.monotonic()
     budget = core_options.seconds(options.budget)
     wanted = plan.methods(options.method)
-    path = _open_folder(options)
+    path = _open_folder(options, go_on=go_on)
     seed_everything(options.seed)
 
     with _nothing_left_behind(path):
         samples, findings = load_data(options, progress)
         names = backbone_names(options, samples.modality)
     # a fifth of the budget is left for the heads, which are quick
-    sources = gather(samples, names, engine=options.engine, deadline=start + 0.8 * budget, progress=progress)
+    journal = Journal(path / WORK / "journal.json")
+    sources = gather(
+        samples,
+        names,
+        engine=options.engine,
+        deadline=start + 0.8 * budget,
+        progress=progress,
+        journal=journal,
+    )
     extracted = time.monotonic()
     problem, rows = make_problem(sources, options.seed)
+    # what follows the climb (the test split, the report) takes a little too
+    resources = make_resources(sources, path / WORK, start + 0.95 * budget - 2, journal, progress)
+    problem = dataclasses.replace(problem, resources=resources)
     entries, skipped = climb(
         problem,
-        plan.rungs(wanted, problem.dense, {"class_weight": options.class_weight}),
+        plan.rungs(wanted, problem.dense, options.for_methods()),
         deadline=start + budget,
         progress=progress,
         after_each=lambda so_far: _save_best(so_far, problem, sources, path, options.seed),
@@ -81,7 +97,7 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
     if not entries:
         raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
     with one_thread():
-        verdict = choose(entries, problem.y[problem.held_out], seed=options.seed)
+        verdict = choose(entries, problem.y, seed=options.seed)
         graft = make_graft(entries[verdict.index], problem, sources)
         report = report_of(
             Outcome(
@@ -105,12 +121,16 @@ def fit(options: FitOptions, *, progress: Progress = SILENT) -> Run:
         )
     graft.save(path / "model", check=sources.samples.take(rows[:4]), card=report.card(graft))
     report.write()
+    shutil.rmtree(path / WORK, ignore_errors=True)  # checkpoints: there is nothing left to go on with
     return Run(path=path)
 
 
 def resume(path: str | Path, *, progress: Progress = SILENT) -> Run:
-    """Go on with the run in the folder `path`: the same options, with the features that are in the store already."""
-    return fit(dataclasses.replace(_stored(Path(path) / RUN_FILE), out=str(path)), progress=progress)
+    """Go on with the run in the folder `path`: the same options, features from the store, training from checkpoints.
+
+    It ends with the same graft, to the bit, as without the interruption, on the same machine and thread count.
+    """
+    return fit(dataclasses.replace(_stored(Path(path) / RUN_FILE), out=str(path)), progress=progress, go_on=True)
 
 
 def repeat(run_file: str | Path, *, progress: Progress = SILENT) -> Run:
@@ -134,10 +154,27 @@ def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
     return Problem(blocks=blocks, y=part.y, classes=samples.classes, folds=tuple(pairs), seed=seed), rows
 
 
+def make_resources(
+    sources: Sources, folder: Path, deadline: float, journal: Journal, progress: Progress = SILENT
+) -> Resources:
+    """What methods that train a backbone may use, until `deadline`."""
+    return Resources(
+        backbones=sources.backbones,
+        poolings={name: about["pooling"] for name, about in sources.about.items()},
+        folder=folder,
+        deadline=deadline,
+        journal=journal,
+        progress=progress,
+    )
+
+
 def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
     """The entry's candidate, calibrated on its held-out rows, with the threshold over which it is mostly right."""
     candidate = entry.candidate
     used = [part.source for part in candidate.parts]
+    about = dict(sources.about)
+    for name, tuned in candidate.tuned.items():
+        about[name] = {**sources.about[tuned.base], "name": name, "base": tuned.base, "revision": tuned.digest}
     return Graft(
         parts=candidate.parts,
         head=candidate.head,
@@ -146,12 +183,13 @@ def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
         method=entry.rung.method,
         temperature=entry.temperature,
         threshold=abstain(problem.y[candidate.rows], entry.probabilities)["threshold"],
-        backbones={name: about for name, about in sources.about.items() if name in used},
+        backbones={name: one for name, one in about.items() if name in used},
+        tuned=candidate.tuned,
     )
 
 
 def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, seed: int) -> None:
-    verdict = choose(entries, problem.y[problem.held_out], seed=seed)
+    verdict = choose(entries, problem.y, seed=seed)
     if verdict.index == len(entries) - 1:  # else the best so far is on disk already
         make_graft(entries[verdict.index], problem, sources).save(path / "model")
 
@@ -167,13 +205,15 @@ def _nothing_left_behind(path: Path) -> Iterator[None]:
         raise
 
 
-def _open_folder(options: FitOptions) -> Path:
+def _open_folder(options: FitOptions, *, go_on: bool) -> Path:
     """Make the run's folder and write `run.toml` into it, so that a lack of permission or space shows at once."""
     path = Path(options.out) if options.out else default_folder(options.target)
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
     for name in (RUN_FILE, *OUTPUTS):
         clear_drafts(path / name)  # of a run that was killed while it wrote
+    if not go_on:
+        shutil.rmtree(path / WORK, ignore_errors=True)
     whole = {
         name: str(Path(value).resolve())
         for name, value in (("target", options.target), ("test", options.test), ("out", path))

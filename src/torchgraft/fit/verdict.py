@@ -28,29 +28,44 @@ class Verdict:
 def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict:
     """Walk up the ladder: a rung takes the place of the simpler one where it beats it beyond noise.
 
-    "Beats" is a paired test on the held-out samples (see `evaluate.beaten_by`): a rung that is truly no better is
-    promoted in at most 5 % of all cases. The majority class is a floor and no rung to ship: it is passed over wherever
-    another rung loses less on the held-out samples, by however little.
+    "Beats" is a paired test on the held-out samples that both answered (see `evaluate.beaten_by`): a rung that is truly
+    no better is promoted in at most 5 % of all cases. `y` holds the classes of all N rows. The majority class is a
+    floor and no rung to ship: it is passed over wherever another rung loses less on the held-out samples, by however
+    little.
     """
-    probabilities = [entry.probabilities for entry in entries]
     index = _start(entries, y)
     for j in range(index + 1, len(entries)):
-        if beaten_by(y, probabilities[index], [probabilities[j]], seed=seed)[0]["beats"]:
+        if _beats(entries[j], entries[index], y, seed):
             index = j
-    own = probabilities[index]
-    comparisons = tuple(
-        {"rung": j, "against": index, **paired(y, own, p, seed=seed)} for j, p in enumerate(probabilities) if j != index
-    )
+    own = entries[index]
+    comparisons = []
+    for j, entry in enumerate(entries):
+        # with the shipped rung, and with the one before: what each step of the ladder changed
+        for other in {index, j - 1} - {j, -1}:
+            comparisons.append({"rung": j, "against": other, **paired(*shared(entries[other], entry, y), seed=seed)})
     sentence = _sentence(entries, index)
-    floors = [p for entry, p in zip(entries, probabilities, strict=True) if entry.rung.method == FLOOR and p is not own]
-    if any(not beaten_by(y, floor, [own], seed=seed)[0]["beats"] for floor in floors):
-        sentence += f" {len(y)} labels are too few to show that it beats always guessing the most frequent class."
-    return Verdict(index=index, sentence=sentence, comparisons=comparisons)
+    if any(entry.rung.method == FLOOR and entry is not own and not _beats(own, entry, y, seed) for entry in entries):
+        sentence += (
+            f" {len(own.candidate.rows)} labels are too few to show that it beats always guessing the most "
+            "frequent class."
+        )
+    return Verdict(index=index, sentence=sentence, comparisons=tuple(comparisons))
+
+
+def shared(a: Entry, b: Entry, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, and the probabilities of `a` and of `b`, on the held-out rows that both answered."""
+    rows, of_a, of_b = np.intersect1d(a.candidate.rows, b.candidate.rows, return_indices=True)
+    return y[rows], a.probabilities[of_a], b.probabilities[of_b]
+
+
+def _beats(challenger: Entry, incumbent: Entry, y: np.ndarray, seed: int) -> bool:
+    classes, own, other = shared(incumbent, challenger, y)
+    return bool(beaten_by(classes, own, [other], seed=seed)[0]["beats"])
 
 
 def _start(entries: Sequence[Entry], y: np.ndarray) -> int:
     """The first rung, or the second where the first is the floor and something loses less than it."""
-    losses = [brier_losses(y, entry.probabilities).mean() for entry in entries]
+    losses = [brier_losses(y[entry.candidate.rows], entry.probabilities).mean() for entry in entries]
     return 1 if entries[0].rung.method == FLOOR and losses[0] > min(losses) else 0
 
 

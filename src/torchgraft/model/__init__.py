@@ -2,7 +2,8 @@
 
 from torchgraft.model._inputs import as_samples
 from torchgraft.model.graft import Blocks, Graft, Part, Predictions, assemble, load
-from torchgraft.model.heads import Head, KNNHead, LinearHead
+from torchgraft.model.heads import Head, KNNHead, LinearHead, MlpHead
+from torchgraft.model.prior import Prior, adjust, estimate_prior
 from torchgraft.model.tuned import Tuned
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Head",
     "KNNHead",
     "LinearHead",
+    "MlpHead",
     "Part",
     "Predictions",
     "Prior",

@@ -52,6 +52,37 @@ class LinearHead:
 
 
 @dataclass(frozen=True, eq=False)
+class MlpHead:
+    """logits = max(z V^T + c, 0) W^T + b: `inner` V (H x D) and `inner_bias` c, `weight` W (C x H) and `bias` b.
+
+    One hidden layer of H ReLU units, as the textbooks put between a backbone and its classes.
+    """
+
+    inner: np.ndarray
+    inner_bias: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    kind: ClassVar[str] = "mlp"
+
+    def logits(self, z: Values) -> np.ndarray:
+        """N x C logits of N x D features (dense or sparse rows). Raises `DataError` for another width."""
+        _check_width(z, self.inner.shape[1])
+        hidden = np.asarray(z @ self.inner.T.astype(np.float64)) + self.inner_bias
+        return np.maximum(hidden, 0) @ self.weight.T.astype(np.float64) + self.bias
+
+    def state(self) -> State:
+        """Weights and biases in float32."""
+        arrays = {"inner": self.inner, "inner_bias": self.inner_bias, "weight": self.weight, "bias": self.bias}
+        return {}, {name: a.astype(np.float32) for name, a in arrays.items()}
+
+    @classmethod
+    def from_state(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> MlpHead:
+        """Undo `state`."""
+        inner_bias, bias = (arrays[name].astype(np.float64) for name in ("inner_bias", "bias"))
+        return cls(arrays["inner"], inner_bias, arrays["weight"], bias)
+
+
+@dataclass(frozen=True, eq=False)
 class KNNHead:
     """Votes of the k most similar stored samples (cosine): p_c = (n_c + 1/C) / (k + 1), logits = log p.
 
@@ -93,7 +124,7 @@ class KNNHead:
 
 def head_from_state(kind: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Head:
     """Make a head again from what `state` gave. Raises `ArtifactError` for a kind this version doesn't know."""
-    kinds = {head.kind: head for head in (LinearHead, KNNHead)}
+    kinds = {head.kind: head for head in (LinearHead, MlpHead, KNNHead)}
     if kind not in kinds:
         raise ArtifactError(
             f"the head is a '{kind}'; this version of torchgraft knows {', '.join(sorted(kinds))}. Update torchgraft."

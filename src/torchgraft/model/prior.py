@@ -61,7 +61,7 @@ def _ratio(end: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def _adjusted(p: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """Rows times ratio, normalised. A row that loses all its mass keeps the frequencies of the ratio's classes."""
+    """Rows times ratio, normalised. A row that would lose all its mass stays as it is."""
     scaled = p * ratio
     total = scaled.sum(1, keepdims=True)
     return np.divide(scaled, total, out=p.copy(), where=total > 0)

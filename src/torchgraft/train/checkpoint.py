@@ -15,14 +15,14 @@ from torch import Tensor
 from torchgraft.core.errors import ArtifactError
 from torchgraft.core.files import replacing
 
-_TENSOR = "__tensor__"
+_TENSOR, _PAIRS = "tensor", "pairs"
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write nested dictionaries and lists of tensors and plain values (None, bool, int, float, str) to `path`.
 
-    What was there before stays until the new file is whole. Floats keep every bit (JSON's shortest round-trip form).
-    Raises `StorageError` where the disk is full or closed to us.
+    What was there before stays until the new file is whole. Floats keep every bit (JSON's shortest round-trip form);
+    tensors lose their memory format, tuples become lists. Raises `StorageError` where the disk is full or closed to us.
     """
     tensors: dict[str, Tensor] = {}
     plain = _flatten(state, "", tensors)
@@ -31,12 +31,11 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Undo `save`, on the processor. Raises `ArtifactError` where the file is damaged."""
+    """Undo `save`, on the processor. Raises `ArtifactError` where the file is damaged or no checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
-            plain = json.loads((file.metadata() or {})["state"])
-            return _restore(plain, file)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+            return dict(_restore(json.loads(file.metadata()["state"]), file))
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ArtifactError(
             f"{path} can't be read as a checkpoint: {error}. Delete it to train from the start."
         ) from error
@@ -48,7 +47,7 @@ def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return {_TENSOR: name}
     if isinstance(value, Mapping):
         # as pairs, since an optimizer's keys are whole numbers and JSON's are texts
-        return {"pairs": [[key, _flatten(item, f"{name}/{key}", tensors)] for key, item in value.items()]}
+        return {_PAIRS: [[key, _flatten(item, f"{name}/{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         return [_flatten(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
     return value
@@ -59,6 +58,6 @@ def _restore(value: Any, file: Any) -> Any:
         return [_restore(item, file) for item in value]
     if isinstance(value, dict):
         if _TENSOR in value:
-            return file.get_tensor(value[_TENSOR])
-        return {key: _restore(item, file) for key, item in value["pairs"]}
+            return file.get_tensor(value[_TENSOR]).clone()  # its own memory, where it came from a mapped file
+        return {key: _restore(item, file) for key, item in value[_PAIRS]}
     return value

@@ -12,12 +12,14 @@ _POINTS = 400
 
 @dataclass
 class History:
-    """How one training went.
+    """How one training went; every number in it is finite.
 
-    `phases`: name, number of parameters that trained, rate, BatchNorm policy, epochs, steps. `legs`: after each leg
-    the phase, step (over all phases), mean training loss, rate, and the held-out measures; the first is from before
-    training. `curve`: [step, smoothed loss, rate]. `repairs`: see `train.repair`. `stopped`: why it ended early.
-    `best`: the position in `legs` of the state that was kept. `average`: what the kept weights are (last, ema, wise).
+    `phases`: name, number of parameters that trained, rate, BatchNorm policy, epochs, steps. `legs`: the phase, step
+    (over all phases), mean training loss, rate and held-out measures; leg 0 is from before training, and a leg that
+    was undone is not among them. `curve`: [step, smoothed loss, rate]. `repairs`: see `train.repair`. `stopped`: why it
+    ended early. `best`: the position in `legs` of the state that was kept. `average`: what the kept weights are
+    (trained, ema, wise). `steps` counts those taken, also in legs that were undone. `seconds` are wall time,
+    `cpu_seconds` those of this process.
     """
 
     phases: list[dict[str, Any]] = field(default_factory=list)

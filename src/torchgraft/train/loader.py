@@ -46,7 +46,10 @@ class _Labelled:
 
 
 class ImageLoader(_Labelled):
-    """Photos as B x size x size x 3, decoded once at the preprocessing's `resize` so that crops can move."""
+    """Photos as B x size x size x 3 uint8, decoded once with a margin so that crops can move.
+
+    Float32 in 0..255 where augmentation or mixing makes other values.
+    """
 
     def __init__(
         self,
@@ -64,8 +67,9 @@ class ImageLoader(_Labelled):
         super().__init__(y, classes, mixing or MixOptions())
         self.paths = list(paths)
         self.augment = ImageAugment(augment or AugmentOptions(), preprocessing.size)
-        side = max(preprocessing.resize, preprocessing.size)
-        self.large = replace(preprocessing, size=side, resize=side)
+        margin = max(preprocessing.resize - preprocessing.size, 0) // 4 * 4  # so that both centres are rounded alike
+        side = preprocessing.size + margin
+        self.large = replace(preprocessing, size=side)
         shape = (len(self.paths), side, side, 3)
         self.kept = np.empty(shape, dtype=np.uint8) if np.prod(shape) <= keep else None
         self.pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 16), thread_name_prefix="torchgraft-decode")
@@ -188,16 +192,19 @@ class Subset:
 def outputs(
     loader: Loader, rows: np.ndarray, compute: Callable[[Batch], Tensor], *, batch: int, device: torch.device
 ) -> np.ndarray:
-    """`compute` over the samples at `rows`, plain and in inference mode: M x ... float32 in the order of `rows`."""
-    place = {row: i for i, row in enumerate(rows.tolist())}
-    result = np.zeros((0,), dtype=np.float32)
-    with torch.inference_mode():
-        for some in loader.plan(batch, None, rows):
-            values = compute(loader.load(some, None).to(device)).float().cpu().numpy()
-            if not len(result):
-                result = np.empty((len(rows), *values.shape[1:]), dtype=np.float32)
-            result[[place[row] for row in some.tolist()]] = values
-    return result
+    """`compute` over the samples at `rows`, plain and without gradients: M x ... float32 in the order of `rows`.
+
+    Raises `DataError` where there are no rows.
+    """
+    if not len(rows):
+        raise DataError("there is nothing to compute: expected at least one sample.")
+    unique, places = np.unique(rows, return_inverse=True)
+    order, values = [], []
+    with torch.no_grad():  # not inference mode: what a network keeps from here must serve in training too
+        for some in loader.plan(batch, None, unique):
+            order.append(some)
+            values.append(compute(loader.load(some, None).to(device)).float().cpu().numpy())
+    return np.concatenate(values)[np.argsort(np.concatenate(order))][places]
 
 
 def _order(n: int, seed: int | None, among: np.ndarray | None) -> np.ndarray:

@@ -7,10 +7,10 @@ the run's seed and the step's number, so a run that goes on from a checkpoint re
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchgraft.core.errors import ArtifactError, DataError
+from torchgraft.core.files import clear_drafts, digest
 from torchgraft.core.progress import SILENT, Bar, Progress
 from torchgraft.train import checkpoint as checkpoints
-from torchgraft.train._copies import copied, deep_copied
-from torchgraft.train.average import Ema, interpolate
+from torchgraft.train import optim
+from torchgraft.train._copies import Kept, copied, deep_copied
+from torchgraft.train._engine import Engine
 from torchgraft.train.groups import freeze_to
 from torchgraft.train.history import History
 from torchgraft.train.norm import set_norm
-from torchgraft.train.optim import accelerator, gradient_norms, mixed, optimizer, set_rate
+from torchgraft.train.optim import mixed
 from torchgraft.train.repair import Repair, RepairOptions, Watch
 from torchgraft.train.step import Loader, Phase, Step, Validate
 
@@ -80,14 +83,18 @@ def train(
     The state before training counts too: what makes it worse is not kept. With `checkpoint`, a file that needn't exist,
     training goes on from it, and the weights it ends with are the same bits as without the interruption, on the same
     machine and thread count. After `deadline` (`time.monotonic`) it stops with the best so far. `on_leg` sees the
-    history after every leg.
+    history after every leg. Under `torchrun` every process calls this; `validate` and `on_leg` run on each, the main
+    process's scores, clock and checkpoints count, and all end with the same weights.
+
+    Raises `DataError` where the loader is empty, `ArtifactError` where the checkpoint is damaged or of another
+    training.
     """
     return _Training(step, phases, loader, options, validate, checkpoint, deadline, progress, on_leg).run()
 
 
 @dataclass(frozen=True)
 class Trained:
-    """How training went, and the held-out outputs after leg 0 (before training), 1, 2, ... of the plan."""
+    """How training went, and the held-out outputs after leg 0 (before training), 1, 2, ... as in `history.legs`."""
 
     history: History
     outputs: tuple[np.ndarray, ...]
@@ -101,42 +108,43 @@ class _Training:
         self.validate, self.file, self.deadline = validate, checkpoint, deadline
         self.progress, self.on_leg = progress, on_leg
         folder = str(checkpoint.parent) if checkpoint else "."
-        self.accelerator = accelerator(options.precision, options.tracker, folder)
-        self.step.to(self.accelerator.device)
-        self.history = History()
-        self.index = self.at = self.bad = self.done = 0  # the phase, the step in it, legs since the best one, legs
-        self.factor = 1.0
+        self.accelerator = optim.accelerator(options.precision, options.tracker, folder)
+        self.engine = Engine(self.accelerator, step, loader, micro=options.micro, clip=options.clip)
+        self.kept = Kept(step, options.ema, options.wise)
         self.watch = Watch(options.repair)
-        self.ema = Ema(step, options.ema) if options.ema else None
-        self.best: dict[str, Any] = {}
+        self.history = History()
+        self.index = self.at = self.bad = 0  # the phase, the step in it, legs since the best one
+        self.factor = 1.0
         self.score: dict[str, float] = {}  # of the best state
+        self.best: dict[str, Tensor] = {}
         self.good: dict[str, Any] = {}
-        self.origin = copied(step.state_dict()) if options.wise < 1 else {}
         self.outputs: list[Tensor] = []
         self.took = self.written = 0.0
         self.clocks = (time.monotonic(), time.process_time())
 
     def run(self) -> Trained:
-        stored = checkpoints.load(self.file) if self.file and self.file.exists() else {}
-        if stored:
-            self._resume(stored)
-        else:
-            self._measure_start()
+        if not len(self.loader):
+            raise DataError("there is nothing to train on: expected at least one sample.")
+        stored = self._stored()
         if self.options.tracker:
-            self.accelerator.init_trackers("torchgraft")
-        while self.index < len(self.phases) and not self.over:
-            self._open(stored)
-            stored = {}
-            with self.progress.bar(self.phase.name, self.total) as bar:
-                bar.advance(self.at)
-                self._phase(bar)
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-            self.index, self.at = self.index + 1, 0
+            self.accelerator.init_trackers(self.file.stem if self.file else "torchgraft")
+        with optim.own_randomness(self.engine.device):
+            if stored:
+                self._resume(stored)
+            else:
+                self._measure_start()
+            while self.index < len(self.phases) and not self.over:
+                self._open(stored)
+                stored = {}
+                self._phase()
+                self.index, self.at = self.index + 1, 0
         self._finish()
-        self._clock()
-        if self.options.tracker:
-            self.accelerator.end_training()
         return Trained(self.history, tuple(one.numpy() for one in self.outputs))
+
+    @property
+    def over(self) -> bool:
+        """Whether training ends here, whatever the plan holds."""
+        return bool(self.history.stopped) or len(self.history.legs) > self.options.legs > 0
 
     def _open(self, stored: dict[str, Any]) -> None:
         """Freeze, choose the norm policy, build the optimizer of phase `index`; fill it with what was stored."""
@@ -146,19 +154,11 @@ class _Training:
         freeze_to(self.groups, self.step)
         self.per_epoch = len(self._plan(0))
         self.total = self.phase.epochs * self.per_epoch
-        raw = optimizer(self.options.optimizer, self.groups, self.phase.rate)
-        self.model, self.optimizer = self.accelerator.prepare(self.step, raw)
-        if stored:
-            self.optimizer.load_state_dict(stored["optimizer"])
-        else:
+        self.engine.open(self.options.optimizer, self.groups, self.phase.rate, stored.get("optimizer"))
+        if not stored:
             self.watch = Watch(self.options.repair)
             self.history.phases.append(self._described())
         self._keep_good()
-
-    @property
-    def over(self) -> bool:
-        """Whether training ends here, whatever the plan holds."""
-        return bool(self.history.stopped) or self.done >= self.options.legs > 0
 
     def _described(self) -> dict[str, Any]:
         phase = self.phase
@@ -172,177 +172,173 @@ class _Training:
     def _plan(self, epoch: int) -> list[np.ndarray]:
         return self.loader.plan(self.options.batch, mixed(self.options.seed, 0, self.index, epoch))
 
-    def _phase(self, bar: Bar) -> None:
+    def _phase(self) -> None:
         """All legs of the phase, until its end, the deadline, patience or too many repairs."""
-        leg = self.options.leg or self.per_epoch
-        while self.at < self.total and not self.over:
-            epoch, offset = divmod(self.at, self.per_epoch)
-            if not offset:
-                self.step.before_epoch(epoch)
-            plan = self._plan(epoch)[offset : offset + leg]
-            self.step.train()
-            loss, reason = self._leg(plan, bar)
-            reason = reason or self._judge(loss)
-            if reason:
-                self._repair("explosion", reason, self.options.repair.lower, back=True)
-            else:
-                self._keep_good()
-                self._save(forced=self.at >= self.total or self.over)
-            self.on_leg(self.history)
+        with self.progress.bar(self.phase.name, self.total) as bar:
+            bar.advance(self.at)
+            try:
+                while self.at < self.total and not self.over:
+                    self._leg(bar)
+                    self.on_leg(self.history)
+            finally:
+                self.engine.close()
 
-    def _leg(self, plan: list[np.ndarray], bar: Bar) -> tuple[float, str]:
-        """Mean training loss of the leg, and why it had to end early (empty where it didn't)."""
+    def _leg(self, bar: Bar) -> None:
+        """Train to the next measurement; what it did is kept, or undone at a lower rate."""
+        start = self.at
+        epoch, offset = divmod(start, self.per_epoch)
+        if not offset:
+            torch.manual_seed(mixed(3, self.options.seed, self.index, epoch))
+            self.step.eval()
+            self.step.before_epoch(epoch)
+        leg = self.options.leg or self.per_epoch
+        self.step.train()
+        losses, reason = self._steps(self._plan(epoch)[offset : (offset // leg + 1) * leg], bar)
+        self.engine.share()
+        reason = reason or (self._judge(float(np.mean(losses))) if losses else "")
+        if reason:
+            self._repair("explosion", reason, self.options.repair.lower)
+            self._go_back()
+            bar.advance(self.at - start - len(losses))
+        elif losses:
+            self._keep_good()
+            self._save(forced=self.at >= self.total or self.over)
+
+    def _steps(self, plan: list[np.ndarray], bar: Bar) -> tuple[list[float], str]:
+        """Training losses of the steps that were taken, and why the next one must not be (empty where it may)."""
         losses: list[float] = []
         for rows in plan:
-            if self._agree(time.monotonic() > self.deadline):
+            if self._agreed(time.monotonic() > self.deadline):
                 self.history.stopped = SPENT
                 break
-            p = self.at / max(self.total, 1)
-            rate = self.phase.rate * self.factor * self.phase.schedule(p)
-            set_rate(self.optimizer, rate)
-            loss = self._gradients(rows, p)
-            norms = gradient_norms(self.groups)
-            reason = self.watch.look(loss, norms)
-            self.history.add_point(loss, rate)
+            loss, rate, reason = self._update(rows)
             if reason:
-                return loss, reason
-            if self.options.clip:
-                self.accelerator.clip_grad_norm_([q for g in self.groups for q in g.params], self.options.clip)
-            self.optimizer.step()
-            if self.ema:
-                self.ema.update(self.step)
-            self.at += 1
+                return losses, reason
             losses.append(loss)
             bar.advance()
-            bar.note(f"loss {self.history.smooth:.3f}, rate {rate:.1e}{self._best_so_far()}")
-            if self.options.tracker:
-                self.accelerator.log({"loss": loss, "rate": rate}, step=self.history.steps)
-        return float(np.mean(losses)) if losses else float("nan"), ""
+            best = f", best {self.score['accuracy']:.3f}" if "accuracy" in self.score else ""
+            bar.note(f"loss {self.history.smooth:.3f}, rate {rate:.1e}{best}")
+        return losses, ""
 
-    def _gradients(self, rows: np.ndarray, p: float) -> float:
-        """Fill the gradients for one global batch; its mean loss over all processes."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        numbers = (self.options.seed, self.index, self.at, rank)
-        torch.manual_seed(mixed(1, *numbers))
-        generator = torch.Generator().manual_seed(mixed(2, *numbers))
-        own = rows[rank::world]
-        weighted = len(own) / len(rows)
-        own = own if len(own) else rows[:1]  # a rank without samples takes part with weight 0
-        pieces = np.array_split(own, -(-len(own) // self.options.micro)) if self.options.micro else [own]
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.accelerator.device)
-        for piece in pieces:
-            batch = self.loader.load(piece, generator).to(self.accelerator.device)
-            share = weighted * len(piece) / len(own)
-            with self._syncing(piece is pieces[-1]), self.accelerator.autocast():
-                loss = self.model(batch, p)
-            self.accelerator.backward(loss * (share * world))
-            total += loss.detach() * share
-        return float(self.accelerator.reduce(total, "sum"))
+    def _update(self, rows: np.ndarray) -> tuple[float, float, str]:
+        """Loss and rate of one step; and why it was not taken, where it was not."""
+        p = self.at / self.total
+        rate = self.phase.rate * self.factor * self.phase.schedule(p)
+        loss = self.engine.gradients(rows, p, (self.options.seed, self.index, self.at))
+        reason = self.watch.look(loss, self.engine.norms())
+        if reason:
+            return loss, rate, reason
+        self.engine.update(rate)
+        self.kept.update()
+        self.at += 1
+        self.history.add_point(loss, rate)
+        self._log({"loss": loss, "rate": rate})
+        return loss, rate, ""
 
-    def _syncing(self, last: bool) -> AbstractContextManager:
-        """Processes exchange gradients once for each global batch, with its last piece."""
-        return nullcontext() if last else self.accelerator.no_sync(self.model)
-
-    def _measure(self) -> dict[str, float]:
-        """Scores of the weights that would be kept now; their outputs are put on record."""
+    def _measure(self) -> tuple[dict[str, float], Tensor]:
+        """Scores and held-out outputs of the weights that would be kept now."""
         self.step.eval()
-        with self._as_kept():
+        with self.kept.applied():
             score, outputs = self.validate(self.step)
-        self.outputs = [*self.outputs[: self.done], torch.from_numpy(np.ascontiguousarray(outputs))]
-        return score
+        score = dict(zip(score, optim.from_main(self.accelerator, score.values()), strict=True))
+        return score, torch.from_numpy(np.ascontiguousarray(outputs))
 
     def _measure_start(self) -> None:
+        row = {"phase": "before", "step": 0, "rate": 0.0, "train_loss": None}
         if self.validate:
-            self.score = self._measure()
-            self.best = copied(self.step.state_dict())
-            self.history.legs.append({"phase": "before", "step": 0, "rate": 0.0, "train_loss": None, **self.score})
+            self.score, outputs = self._measure()
+            if not math.isfinite(self.score["loss"]):
+                raise DataError(f"the held-out loss before training is {self.score['loss']}: check the weights.")
+            self.outputs.append(outputs)
+            self.best = self.kept.weights()
+        self.history.legs.append(row | self.score)
 
     def _judge(self, loss: float) -> str:
         """Measure after a leg; why it has to be undone (empty where not). Notes the best, a plateau, the end."""
         row = {"phase": self.phase.name, "step": self.history.steps, "train_loss": loss}
         row["rate"] = self.phase.rate * self.factor
-        self.done += 1
-        if not self.validate:
-            self.history.legs.append(row)
-            return ""
-        score = self._measure()
-        self.history.legs.append(row | score)
-        if self.options.tracker:
-            self.accelerator.log({f"held_out_{name}": value for name, value in score.items()}, step=self.history.steps)
-        reason = self.watch.collapsed(score, self.score)
-        if reason:
-            self.done -= 1
-            return reason
-        if score["loss"] < self.score["loss"]:
-            self.score, self.bad, self.history.best = score, 0, len(self.history.legs) - 1
-            self.best = copied(self._weights(), self.best)
-        else:
+        if self.validate:
+            score, outputs = self._measure()
+            reason = self.watch.collapsed(score, self.score)
+            if reason:
+                return reason
+            self._log({f"held_out_{name}": value for name, value in score.items()})
+            self.outputs.append(outputs)
             self.bad += 1
+            if score["loss"] < self.score["loss"]:
+                self.score, self.bad, self.history.best = score, 0, len(self.history.legs)
+                self.best = self.kept.weights(self.best)
+            row |= score
+        self.history.legs.append(row)
         self._care()
         return ""
 
     def _care(self) -> None:
         """Raise a rate whose gradients vanish, lower one on a plateau, stop when patience is out."""
         limits, vanished = self.options.repair, self.watch.vanished()
+        stuck = f"no better held-out loss for {self.bad} legs"
         if vanished:
-            self._repair("vanishing", vanished, limits.raise_, back=False)
+            self._repair("vanishing", vanished, limits.raise_)
         elif limits.plateau and self.bad and self.bad % limits.plateau == 0:
-            reason = f"no better held-out loss for {self.bad} legs"
-            self._repair("plateau", reason, limits.decay, back=False)
-        if self.options.patience and self.bad >= self.options.patience and not self.history.stopped:
-            self.history.stopped = f"no better held-out loss for {self.bad} legs"
+            self._repair("plateau", stuck, limits.decay)
+        if 0 < self.options.patience <= self.bad and not self.history.stopped:
+            self.history.stopped = stuck
 
-    def _repair(self, kind: str, reason: str, by: float, *, back: bool) -> None:
-        """Change the rate, from the last good state where `back`; after too many repairs, stop."""
+    def _repair(self, kind: str, reason: str, by: float) -> None:
+        """Change the rate and say why; after too many repairs, stop."""
         self.factor *= by
         repair = Repair(phase=self.phase.name, step=self.history.steps, kind=kind, reason=reason, factor=self.factor)
         self.history.repairs.append(repair.to_dict())
         self.progress.say(f"{self.phase.name}: {reason}. The rate is multiplied by {by:g}.")
-        if back:
-            self._go_back()
-        if len(self.history.repairs) >= self.options.repair.most:
-            self.history.stopped = f"{len(self.history.repairs)} repairs were not enough"
-
-    def _weights(self) -> dict[str, Tensor]:
-        """What would be kept now: the moving average where there is one, mixed with the origin where that is asked."""
-        if not self.ema and not self.origin:
-            return self.step.state_dict()
-        with self._as_kept():
-            return copied(self.step.state_dict())
-
-    @contextmanager
-    def _as_kept(self) -> Iterator[None]:
-        """Inside the block the step has the weights that would be kept now."""
-        if not self.ema and not self.origin:
-            yield
-            return
-        raw = copied(self.step.state_dict())
-        if self.ema and self.done:
-            self.ema.copy_to(self.step)
-        if self.origin:
-            self.step.load_state_dict(interpolate(self.origin, self.step.state_dict(), self.options.wise))
-        try:
-            yield
-        finally:
-            self.step.load_state_dict(raw)
+        tried = sum(one["kind"] != "plateau" for one in self.history.repairs)
+        if tried >= self.options.repair.most and not self.history.stopped:
+            self.history.stopped = f"{tried} repairs were not enough"
+            self.progress.say(f"{self.phase.name}: {self.history.stopped}. The best state so far is kept.")
 
     def _keep_good(self) -> None:
-        old = self.good
+        """The state to go back to, and the one that a checkpoint holds."""
         self.good = {
             "at": self.at,
-            "step": copied(self.step.state_dict(), old.get("step")),
-            "optimizer": deep_copied(self.optimizer.state_dict()),
-            "ema": copied(self.ema.state()) if self.ema else {},
+            "step": copied(self.step.state_dict(), self.good.get("step")),
+            "optimizer": deep_copied(self.engine.optimizer.state_dict()),
+            "kept": deep_copied(self.kept.state()),
+            "watch": self.watch.state(),
         }
 
     def _go_back(self) -> None:
         self.at = self.good["at"]
         self.step.load_state_dict(self.good["step"])
-        self.optimizer.load_state_dict(deep_copied(self.good["optimizer"]))
-        if self.ema:
-            self.ema.load_state(self.good["ema"])
-        self.watch = Watch(self.options.repair)
+        optim.restore(self.engine.optimizer, self.good["optimizer"])
+        self.kept.load_state(self.good["kept"])
+        self.watch.load_state(self.good["watch"])
+
+    def _stored(self) -> dict[str, Any]:
+        """What the checkpoint holds; nothing where there is none."""
+        if not self.file:
+            return {}
+        if self.accelerator.is_main_process:
+            clear_drafts(self.file)
+        self.signature = self._signature()
+        stored = checkpoints.load(self.file) if self.file.exists() else {}
+        before = stored.get("signature", {}) if stored else self.signature
+        unlike = [name for name, now in self.signature.items() if before.get(name) != now]
+        if unlike:
+            raise ArtifactError(
+                f"{self.file} is a checkpoint of another training: {', '.join(unlike)} were others. "
+                "Delete it to train from the start, or go on with what it was made with."
+            )
+        return stored
+
+    def _signature(self) -> dict[str, Any]:
+        """What has to be the same for training to go on."""
+        options = asdict(self.options)
+        for name in ("legs", "patience", "precision", "tracker"):
+            del options[name]
+        weights = (f"{name} {tuple(tensor.shape)}" for name, tensor in self.step.state_dict().items())
+        return {
+            "phases": [[phase.name, phase.epochs, phase.rate, phase.norm] for phase in self.phases],
+            "options": options, "samples": len(self.loader), "weights": digest(weights),
+        }  # fmt: skip
 
     def _save(self, *, forced: bool) -> None:
         """Write the last good state to disk, so seldom that it costs a twentieth of the time at most."""
@@ -352,12 +348,21 @@ class _Training:
         if not forced and now - self.written < _SHARE * self.took:
             return
         self._clock()
-        state = {**self.good, "index": self.index, "factor": self.factor, "bad": self.bad, "score": self.score}
-        state |= {"best": self.best, "watch": self.watch.state(), "history": self.history.to_dict()}
-        state |= {"origin": self.origin, "done": self.done, "outputs": self.outputs}
+        state = {"signature": self.signature, "index": self.index, "factor": self.factor, "bad": self.bad, **self.good}
+        state |= {"score": self.score, "best": self.best, "outputs": self.outputs, "history": self.history.to_dict()}
         checkpoints.save(self.file, state)
         self.written = time.monotonic()
         self.took = self.written - now
+
+    def _resume(self, stored: dict[str, Any]) -> None:
+        for name in ("index", "at", "factor", "bad", "score", "best", "outputs"):
+            setattr(self, name, stored[name])
+        self.history = History.from_dict(stored["history"])
+        if self.history.stopped == SPENT:
+            self.history.stopped = ""  # there may be time again
+        self.step.load_state_dict(stored["step"])
+        self.kept.load_state(stored["kept"])
+        self.watch.load_state(stored["watch"])
 
     def _clock(self) -> None:
         """Add what passed since the last call, so that time before an interruption counts too."""
@@ -366,31 +371,21 @@ class _Training:
         self.history.cpu_seconds += clocks[1] - self.clocks[1]
         self.clocks = clocks
 
-    def _resume(self, stored: dict[str, Any]) -> None:
-        self.index, self.at, self.bad, self.done = (stored[k] for k in ("index", "at", "bad", "done"))
-        self.outputs = stored["outputs"]
-        self.factor, self.score, self.best, self.origin = (stored[k] for k in ("factor", "score", "best", "origin"))
-        self.history = History.from_dict(stored["history"])
-        self.step.load_state_dict(stored["step"])
-        if self.ema:
-            self.ema.load_state(stored["ema"])
-        self.watch.load_state(stored["watch"])
-
     def _finish(self) -> None:
         """Put the state to keep into the step."""
-        self.step.load_state_dict(self.best if self.validate else copied(self._weights()))
-        kept = (["ema"] if self.ema else []) + ([f"wise {self.options.wise:g}"] if self.origin else [])
-        self.history.average = ", ".join(kept) or "last"
+        self.step.load_state_dict(self.best if self.validate else self.kept.weights())
+        optim.share(self.accelerator, self.step.state_dict().values())
         self.step.eval()
+        self.history.average = self.kept.words
+        if not self.validate:
+            self.history.best = len(self.history.legs) - 1
+        self._clock()
+        if self.options.tracker:
+            self.accelerator.end_training()
 
-    def _agree(self, flag: bool) -> bool:
-        """The main process's answer, the same for all."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        from accelerate.utils import broadcast
+    def _log(self, values: dict[str, float]) -> None:
+        if self.options.tracker:
+            self.accelerator.log(values, step=self.history.steps)
 
-        return bool(broadcast(torch.tensor(int(flag), device=self.accelerator.device)))
-
-    def _best_so_far(self) -> str:
-        shown = self.score.get("accuracy")
-        return "" if shown is None else f", best {shown:.3f}"
+    def _agreed(self, flag: bool) -> bool:
+        return bool(optim.from_main(self.accelerator, [flag])[0])

@@ -6,14 +6,16 @@ L. N. Smith, "Cyclical learning rates for training neural networks", WACV 2017.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from torchgraft.core.errors import DataError, OptionError
+from torchgraft.train._copies import copied
 from torchgraft.train.groups import Group, freeze_to
-from torchgraft.train.optim import mixed, optimizer, set_rate
+from torchgraft.train.optim import mixed, optimizer, own_randomness, set_rate
 from torchgraft.train.step import Loader, Step
 
 _BLOWN = 4.0
@@ -47,13 +49,20 @@ def range_test(
 
     The loss is smoothed, s_t = 0.9 s_(t-1) + 0.1 l_t, over 1 - 0.9^t for its slow start. It stops where this is four
     times its least value, or not finite. The suggestion is a tenth of the rate at the least value: there the loss still
-    falls, with room before it rises.
+    falls, with room before it rises. A step that starts at its least loss (a fitted head) gets `low`: nothing falls.
+
+    Raises `OptionError` for rates that don't rise or fewer than 2 steps, `DataError` where the loader is empty.
     """
-    before = {name: tensor.detach().clone() for name, tensor in step.state_dict().items()}
+    if not 0 < low < high or steps < 2:
+        raise OptionError(f"expected rates 0 < low < high and 2 steps or more, got {low:g}, {high:g}, {steps} steps.")
+    if not len(loader):
+        raise DataError("there is nothing to train on: expected at least one sample.")
+    before = copied(step.state_dict())
     needs = {name: p.requires_grad for name, p in step.named_parameters()}
     training = step.training
     try:
-        rates, losses = _climb(step, list(groups(step)), loader, batch, low, high, steps, kind, seed)
+        with own_randomness(next(step.parameters()).device):
+            rates, losses = _climb(step, list(groups(step)), loader, batch, low, high, steps, kind, seed)
     finally:
         step.load_state_dict(before)
         for name, p in step.named_parameters():
@@ -73,7 +82,7 @@ def _climb(step, groups, loader, batch, low, high, steps, kind, seed) -> tuple[l
     losses: list[float] = []
     smooth = 0.0
     for t in range(steps):
-        rate = low * (high / low) ** (t / max(steps - 1, 1))
+        rate = low * (high / low) ** (t / (steps - 1))
         set_rate(engine, rate)
         torch.manual_seed(mixed(3, seed, t))
         generator = torch.Generator().manual_seed(mixed(4, seed, t))
@@ -92,7 +101,7 @@ def _climb(step, groups, loader, batch, low, high, steps, kind, seed) -> tuple[l
     return rates, losses
 
 
-def _endless(loader: Loader, batch: int, seed: int):
+def _endless(loader: Loader, batch: int, seed: int) -> Iterator[np.ndarray]:
     epoch = 0
     while True:
         yield from loader.plan(batch, mixed(5, seed, epoch))

@@ -1,4 +1,4 @@
-"""A backbone, a neck and a linear head as one step of the training loop."""
+"""A backbone, a neck and a head as one step of the training loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchgraft.backbones import Backbone
 from torchgraft.features import compose
 from torchgraft.features import mapping as mappings
 from torchgraft.features.pooling import width
-from torchgraft.model import LinearHead, Tuned
+from torchgraft.model import LinearHead, MlpHead, Tuned
 from torchgraft.train.loss import ClassLoss
 from torchgraft.train.step import Batch, Step
 
@@ -24,24 +24,39 @@ Penalty = Callable[["Classifier", Tensor, Batch], Tensor]
 class Classifier(Step):
     """logits = head(neck(network(x))), trained with a class loss and, where a method has one, a penalty.
 
-    `network` is preprocessing, backbone and pooling (a copy: the backbone given stays as it is).
+    `network` is preprocessing, backbone and pooling (a copy: the backbone given stays as it is). The head is linear, or
+    with `hidden` a layer of so many ReLU units, of which `dropout` are dropped in training, before it.
     """
 
-    def __init__(self, backbone: Backbone, pooling: str, mapping: mappings.Mapping, classes: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        pooling: str,
+        mapping: mappings.Mapping,
+        classes: int,
+        *,
+        hidden: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.network = copy.deepcopy(compose(backbone, pooling))
         if any(isinstance(part, nn.Conv2d) for part in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.neck = neck(mapping)
-        self.head = nn.Linear(width(backbone, pooling), classes)
+        self.head = _head(width(backbone, pooling), classes, hidden, dropout)
         self.loss: ClassLoss | None = None
         self.penalty: Penalty | None = None
 
     def start_from(self, head: LinearHead) -> None:
-        """Take over a fitted head."""
+        """Take over a fitted head; for a linear one."""
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(np.asarray(head.weight, dtype=np.float32)))
             self.head.bias.copy_(torch.from_numpy(np.asarray(head.bias, dtype=np.float32)))
+
+    def start_at(self, bias: np.ndarray) -> None:
+        """Set the classes' biases (C,) of a random head."""
+        with torch.no_grad():
+            self._last.bias.copy_(torch.from_numpy(bias))
 
     def forward(self, batch: Batch, progress: float) -> Tensor:
         """The mean loss of a batch."""
@@ -63,12 +78,17 @@ class Classifier(Step):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.head.weight.device
+        return self._last.weight.device
 
-    def fitted_head(self) -> LinearHead:
+    def fitted_head(self) -> LinearHead | MlpHead:
         """The head as arrays."""
-        weight, bias = (p.detach().cpu().numpy().astype(np.float64) for p in (self.head.weight, self.head.bias))
-        return LinearHead(weight, bias)
+        if isinstance(self.head, nn.Linear):
+            return LinearHead(*_arrays(self.head))
+        return MlpHead(*_arrays(self.head[0]), *_arrays(self._last))
+
+    @property
+    def _last(self) -> nn.Linear:
+        return self.head if isinstance(self.head, nn.Linear) else self.head[-1]
 
     def tuned(self, backbone: Backbone) -> Tuned:
         """The tensors of the backbone that differ from those it came with."""
@@ -77,6 +97,17 @@ class Classifier(Step):
             if not torch.equal(tensor.cpu(), before[name].cpu()):
                 arrays[name] = tensor.detach().cpu().contiguous().numpy().copy()
         return Tuned(base=backbone.name, revision=backbone.revision, arrays=arrays)
+
+
+def _head(width: int, classes: int, hidden: int, dropout: float) -> nn.Module:
+    if not hidden:
+        return nn.Linear(width, classes)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+
+
+def _arrays(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    weight, bias = (p.detach().cpu().numpy().astype(np.float64) for p in (layer.weight, layer.bias))
+    return weight, bias
 
 
 def neck(mapping: mappings.Mapping) -> nn.Module:

@@ -8,8 +8,8 @@ that the final training on all rows stops at. So the number of epochs is chosen 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,97 +17,25 @@ import numpy as np
 from torchgraft.backbones import Backbone
 from torchgraft.features.mapping import L2, Identity
 from torchgraft.model import LinearHead, Part
-from torchgraft.train.groups import Group, parameter_groups
 from torchgraft.train.loader import Subset, outputs
 from torchgraft.train.loop import SPENT, LoopOptions, Trained, train
-from torchgraft.train.loss import ClassLoss, LossOptions
+from torchgraft.train.loss import ClassLoss, LossOptions, log_prior
 from torchgraft.train.norm import choose_norm
 from torchgraft.train.step import Loader, Phase, Validate
+from torchgraft.tune._budget import TRIAL, Timed, plan, trial_epochs
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
 from torchgraft.tune._path import calibrated_loss, dense_source, probe_heads, sample_weights
+from torchgraft.tune._recipe import Recipe, TrainOptions, applies
 from torchgraft.tune.base import Candidate, Problem, Skip
 
-RATES = (3e-4, 1e-4, 1e-3)
-"""Rates that are tried where none is given, the usual one first."""
-
-TRIAL = 800
-"""Samples that a rate is tried on at most."""
+__all__ = ["Recipe", "TrainOptions", "applies", "fine_tune"]
 
 _TIMED = 8
 """Steps that are timed before the budget is planned."""
 
 MEASURE = 32
 """Samples of a batch without gradients."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """What every method that trains a backbone can be told; 0 and auto are chosen by the data and the budget.
-
-    `source`: the backbone (None: the first); `rate`: learning rate of the head and the last block (0: short trials on
-    the first fold tell); `epochs` (0: as many as fit, at most 150 / sqrt(N)); `batch`: samples of one update; `decay`:
-    weight decay; `layer_decay`: rate of a block over that of the next one, in (0, 1]; `norm`: BatchNorm policy frozen,
-    affine, adapt, train or auto; `augment`: auto or none; `mixup`, `cutmix`: their alpha (0: off); `smoothing`: label
-    smoothing; `logit_adjustment`: tau; `class_weight`: none or balanced; `ema`: decay of the average (0: none); `wise`:
-    share of the trained weights in the result (1: all); `tracker`: tensorboard, mlflow or wandb.
-    """
-
-    source: str | None = None
-    rate: float = 0.0
-    epochs: int = 0
-    batch: int = 16
-    decay: float = 0.01
-    layer_decay: float = 1.0
-    norm: str = "auto"
-    augment: str = "auto"
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    smoothing: float = 0.0
-    logit_adjustment: float = 0.0
-    class_weight: str = "none"
-    ema: float = 0.0
-    wise: float = 1.0
-    tracker: str = ""
-
-
-Phases = Callable[[TrainOptions, float, int, str], Sequence[Phase]]
-"""(options, rate, epochs, BatchNorm policy) -> the phases; their epochs add up to `epochs`."""
-
-
-def all_at_once(options: TrainOptions, rate: float, epochs: int, norm: str) -> Sequence[Phase]:
-    """One phase in which everything trains."""
-    return [Phase(name="all layers", epochs=epochs, rate=rate, groups=everything(options), norm=norm)]
-
-
-def everything(options: TrainOptions, **more: Any) -> Callable[[Classifier], list[Group]]:
-    """The groups of backbone and head as the options have them; `more` goes to `parameter_groups`."""
-    return lambda step: parameter_groups(
-        step.network, step.head, decay=options.decay, layer_decay=options.layer_decay, **more
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Recipe:
-    """What makes one method differ from another.
-
-    `probe`: whether it starts from the exact linear probe (else from a random head on plain features); `phases`: what
-    trains when; `wrap`: called on a fresh classifier and the rows it is fitted on, to add a penalty or adapters;
-    `unwrap`: called before its weights are read; `rates`: those tried where none is given.
-    """
-
-    probe: bool = True
-    phases: Phases = all_at_once
-    wrap: Callable[[Classifier, Problem, np.ndarray], None] = lambda step, problem, rows: None
-    unwrap: Callable[[Classifier], None] = lambda step: None
-    rates: tuple[float, ...] = RATES
-
-
-def applies(problem: Problem) -> str:
-    """Why nothing can be fine-tuned: empty where it can."""
-    if problem.resources is None or not problem.resources.backbones:
-        return "there is no backbone to train"
-    return ""
 
 
 def fine_tune(problem: Problem, options: TrainOptions, recipe: Recipe, method: str) -> Candidate:
@@ -141,8 +69,7 @@ class _FineTuning:
             fit, held = self.problem.folds[i]
             step = self._classifier(heads[i], fit)
             runs.append(self._train(step, fit, held, rate, epochs, f"fold {i + 1} of {folds}"))
-            if runs[-1].history.stopped == SPENT:
-                raise Skip("the budget was spent before it was done")
+            _check(runs[-1], rate, trained=not self.recipe.probe)
             if self.recipe.probe and (i or folds == 1) and not self._best_epoch(runs)[0]:
                 rows = sum(len(held) for _, held in self.problem.folds[: i + 1])
                 raise Skip(
@@ -152,6 +79,7 @@ class _FineTuning:
         lowered = float(np.median([_factor(run) for run in runs]))
         final = self._classifier(heads[-1], everything)
         last = self._train(final, everything, None, rate * lowered, epochs, "all samples", legs=max(epoch, 1))
+        _check(last, rate * lowered)
         chosen = {"rate": rate * lowered, "epochs": epoch, "of": epochs, "folds": folds}
         return self._candidate(final, [*runs, last], logits, chosen)
 
@@ -179,52 +107,63 @@ class _FineTuning:
     def _decide(self, heads: list[LinearHead | None]) -> dict[str, Any]:
         """Rate, epochs and folds within the time that is left, or why not."""
         fit, held = self.problem.folds[0]
-        cost = self._seconds_a_sample(heads[0], fit)
-        planned = plan(
+        rates = (self.options.rate,) if self.options.rate else self.recipe.rates
+        planned = self._plan(self._seconds_a_sample(heads[0], fit), len(rates) if len(rates) > 1 else 0)
+        if "skip" in planned or len(rates) == 1:
+            return planned | {"rate": rates[0]}
+        try:
+            rate, cost = self._find_rate(rates, heads[0], fit, held, planned["epochs"])
+        except Skip as skip:  # the clock's word, which a run that goes on must hear again
+            return {"skip": str(skip)}
+        return self._plan(cost, 0) | {"rate": rate}  # anew, since the trials were longer than the first measurement
+
+    def _plan(self, cost: float, trials: int) -> dict[str, Any]:
+        return plan(
             n=len(self.problem.y),
             folds=[(len(a), len(b)) for a, b in self.problem.folds],
             cost=cost,
             left=self.resources.deadline - time.monotonic(),
             epochs=self.options.epochs,
-            trials=0 if self.options.rate else len(self.recipe.rates),
+            trials=trials,
+            least=self.recipe.least,
         )
-        if "skip" not in planned:
-            planned["rate"] = self.options.rate or self._find_rate(heads[0], fit, held, planned["epochs"])
-        return planned
 
     def _seconds_a_sample(self, head: LinearHead | None, fit: np.ndarray) -> float:
         """Wall time of training on one sample, measured on this machine with the real network and batch."""
         step = self._classifier(head, fit)
-        phase = self.recipe.phases(self.options, 1e-9, 1, self._norm(step))[-1]
-        loader, took = Subset(self.loader, fit), []
-        options = LoopOptions(batch=self.options.batch, leg=1, legs=_TIMED)
-        train(step, [phase], loader, options=options, on_leg=lambda history: took.append(time.monotonic()))
-        gaps = np.diff(took)
-        return float(np.median(gaps)) / self.options.batch if len(gaps) else 0.0
+        phase = replace(self._phases(step, 1e-9, self.recipe.least)[-1], epochs=_TIMED)  # an epoch may be one step
+        loader = Timed(Subset(self.loader, fit))
+        train(step, [phase], loader, options=LoopOptions(batch=self.options.batch, leg=_TIMED, legs=1))
+        return loader.seconds_a_sample()
 
-    def _find_rate(self, head: LinearHead | None, fit: np.ndarray, held: np.ndarray, epochs: int) -> float:
-        """The rate whose short training on a part of the first fold has the least held-out log loss."""
-        rng = np.random.default_rng(self.problem.seed)
-        part = np.sort(rng.permutation(fit)[:TRIAL])
-        least, best = np.inf, self.recipe.rates[0]
-        for rate in self.recipe.rates:
+    def _find_rate(self, rates, head, fit: np.ndarray, held: np.ndarray, epochs: int) -> tuple[float, float]:
+        """The rate whose short training on a part of the first fold has the least held-out log loss; its cost."""
+        part = np.sort(np.random.default_rng(self.problem.seed).permutation(fit)[:TRIAL])
+        found, start, epochs = [], time.monotonic(), trial_epochs(epochs, self.recipe.least)
+        for rate in rates:
             step = self._classifier(head, part)
-            done = self._train(step, part, held[:TRIAL], rate, min(epochs, 2), f"trying rate {rate:.0e}", keep=False)
-            loss = min(leg["loss"] for leg in done.history.legs[1:])
-            if loss < least:
-                least, best = loss, rate
-        return best
+            done = self._train(step, part, held[:TRIAL], rate, epochs, f"trying rate {rate:.0e}", keep=False)
+            _check(done, rate)
+            losses = [leg["loss"] for leg in done.history.legs[1:] if np.isfinite(leg["loss"])]
+            found.append((min(losses, default=np.inf), rate))
+        samples = len(rates) * (epochs * len(part) + (epochs + 1) * len(held[:TRIAL]) / 3)
+        return min(found, key=lambda one: one[0])[1], (time.monotonic() - start) / samples
 
     def _classifier(self, head: LinearHead | None, rows: np.ndarray) -> Classifier:
         """A fresh one, with its loss, at the start of training on `rows`."""
         import torch  # seeded, since a random head belongs to the run
 
         torch.manual_seed(self.problem.seed)
-        step = Classifier(self.backbone, self.resources.poolings[self.source], self.mapping, self.classes)
-        if head is not None:
-            step.start_from(head)
+        options, recipe = self.options, self.recipe
+        pooling = self.resources.poolings[self.source]
+        step = Classifier(
+            self.backbone, pooling, self.mapping, self.classes, hidden=recipe.hidden, dropout=recipe.dropout
+        )
         counts = np.bincount(self.problem.y[rows], minlength=self.classes)
-        options = self.options
+        if head is None:
+            step.start_at(_log_odds(options, counts))
+        else:
+            step.start_from(head)
         step.loss = ClassLoss(
             LossOptions(
                 smoothing=options.smoothing,
@@ -233,13 +172,14 @@ class _FineTuning:
             ),
             counts,
         )
-        self.recipe.wrap(step, self.problem, rows)
+        recipe.wrap(step, self.problem, rows)
         return step
 
     def _norm(self, step: Classifier) -> str:
         if self.options.norm != "auto":
             return self.options.norm
-        return choose_norm(step.network, batch=self.options.batch, backbone_frozen=False)[0]
+        chosen = choose_norm(step.network, batch=self.options.batch, backbone_frozen=False)[0]
+        return chosen if chosen == "none" else self.recipe.norm or chosen
 
     def _train(self, step, rows, held, rate, epochs, name, *, legs: int = 0, keep: bool = True) -> Trained:
         """Train on `rows`; with `held` rows, measured on them after every epoch."""
@@ -264,7 +204,7 @@ class _FineTuning:
         )
 
     def _phases(self, step: Classifier, rate: float, epochs: int) -> Sequence[Phase]:
-        return self.recipe.phases(self.options, rate, epochs, self._norm(step))
+        return self.recipe.phases(step, self.options, rate, epochs, self._norm(step))
 
     def _measure(self, held: np.ndarray) -> Validate:
         y = self.problem.y[held]
@@ -293,22 +233,18 @@ class _FineTuning:
         return min(found, key=lambda one: one[:2])[1:]
 
 
-def plan(
-    *, n: int, folds: Sequence[tuple[int, int]], cost: float, left: float, epochs: int, trials: int
-) -> dict[str, Any]:
-    """Epochs and folds that fit into `left` seconds, `cost` being the seconds of training on one sample.
+def _check(run: Trained, rate: float, *, trained: bool = False) -> None:
+    """Raise `Skip` where the time was out, or nothing was `trained` since every attempt exploded."""
+    if run.history.stopped == SPENT:
+        raise Skip("the budget was spent before it was done")
+    if trained and len(run.outputs) < 2:
+        raise Skip(f"it did not train at rate {rate:.1e}: {run.history.stopped}")
 
-    Without `epochs` given, 150 / sqrt(n) of them are wanted, 1 to 12. First folds are given up, then epochs down to a
-    third. Trials of a rate are two epochs on at most `TRIAL` samples; measuring costs a third of training.
-    """
-    wanted = epochs or int(np.clip(round(150 / np.sqrt(n)), 1, 12))
-    for tried in range(wanted, (wanted if epochs else max(wanted // 3, 1)) - 1, -1):
-        for k in range(len(folds), 0, -1):
-            samples = n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
-            samples += trials * (min(folds[0][0], TRIAL) * min(tried, 2) + min(folds[0][1], TRIAL))
-            if cost * samples <= left:
-                return {"epochs": tried, "folds": k, "seconds": cost * samples}
-    return {"skip": f"it would take {cost * samples:.0f} s, the budget has {max(left, 0):.0f} s left"}
+
+def _log_odds(options: TrainOptions, counts: np.ndarray) -> np.ndarray:
+    """Biases (C,) at which a head that knows nothing gives the class frequencies, as the loss sees them."""
+    known = 0.0 if options.class_weight == "balanced" else 1.0
+    return (known - options.logit_adjustment) * log_prior(counts).numpy()
 
 
 def _factor(run: Trained) -> float:

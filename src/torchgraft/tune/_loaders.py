@@ -14,7 +14,7 @@ from torchgraft.train.step import Loader
 from torchgraft.tune.base import Problem
 
 if TYPE_CHECKING:
-    from torchgraft.tune._finetune import TrainOptions
+    from torchgraft.tune._recipe import TrainOptions
 
 
 def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> Loader:

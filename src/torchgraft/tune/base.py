@@ -6,7 +6,8 @@ A method is one file in this room. It offers:
 - `fit(problem: Problem, options: Options) -> Candidate`;
 - `TRANSFER: bool`: whether it uses a pretrained network;
 - `applies(problem: Problem) -> str`: empty where the method can run, else the reason why not, for people;
-- `AUTO: bool` (left out: True): whether it is tried without being asked for by name.
+- `AUTO: bool` (left out: True): whether it is tried without being asked for by name;
+- `TRAINS: bool` (left out: False): whether it trains a backbone. Such a method is given one source, the best at hand.
 
 `fit` is deterministic: the same problem and options give the same candidate to the bit on one machine.
 """

@@ -8,6 +8,7 @@ from torchgraft.tune import _finetune
 from torchgraft.tune.base import Candidate, Problem
 
 TRANSFER = True
+TRAINS = True
 applies = _finetune.applies
 
 

@@ -1,0 +1,75 @@
+"""Wall time of training: what a sample costs on this machine, and what fits into the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchgraft.train.step import Batch, Loader
+
+TRIAL = 800
+"""Samples that a rate is tried on at most."""
+
+TRIAL_EPOCHS = 2
+"""Epochs of such a trial, where the method needs no more."""
+
+
+class Timed:
+    """A loader that notes when its batches are asked for: the time between two of them is that of a step."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.asked: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def plan(self, batch: int, seed: int | None, among: np.ndarray | None = None) -> list[np.ndarray]:
+        """See `step.Loader`."""
+        return self.loader.plan(batch, seed, among)
+
+    def load(self, rows: np.ndarray, generator: torch.Generator | None) -> Batch:
+        """See `step.Loader`."""
+        self.asked.append((time.monotonic(), len(rows)))
+        return self.loader.load(rows, generator)
+
+    def seconds_a_sample(self) -> float:
+        """Median over the steps but the first, which warms up, of wall time by samples; 0 where there are too few."""
+        took = [(end - begin) / n for (begin, n), (end, _) in zip(self.asked[1:], self.asked[2:], strict=False)]
+        return float(np.median(took)) if took else 0.0
+
+
+def plan(
+    *,
+    n: int,
+    folds: Sequence[tuple[int, int]],
+    cost: float,
+    left: float,
+    epochs: int,
+    trials: int,
+    least: int = 1,
+) -> dict[str, Any]:
+    """Epochs and folds that fit into `left` seconds, `cost` being the seconds of training on one sample.
+
+    Without `epochs` given, 150 / sqrt(n) of them are wanted, 1 to 12, and `least` at least. First folds are given up,
+    then epochs down to a third; `epochs` that are given stay. Trials of a rate are two epochs (or `least`) on at most
+    `TRIAL` samples; measuring costs a third of training.
+    """
+    wanted = epochs or max(int(np.clip(round(150 / np.sqrt(n)), 1, 12)), least)
+    lowest = epochs or max(wanted // 3, least)
+    for tried in range(wanted, lowest - 1, -1):
+        for k in range(len(folds), 0, -1):
+            samples = n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
+            samples += trials * (min(folds[0][0], TRIAL) * trial_epochs(tried, least) + min(folds[0][1], TRIAL))
+            if cost * samples <= left:
+                return {"epochs": tried, "folds": k, "seconds": cost * samples}
+    return {"skip": f"it would take {cost * samples:.0f} s, the budget has {max(left, 0):.0f} s left"}
+
+
+def trial_epochs(epochs: int, least: int) -> int:
+    """Epochs of the trial of a rate."""
+    return min(epochs, max(TRIAL_EPOCHS, least))
