@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def _print_accuracies(arguments: argparse.Namespace) -> None:
         drawn, measured = _draw(samples, arguments.shots, seed, rest=arguments.rest)
         found = [_run(name, drawn, measured, backbone, seed, arguments) for name in names]
         table.append([(accuracy, cpu) for accuracy, cpu, _ in found])
-        print(_row(str(seed), table[-1], found[-1][2] or found[names.index("contrastive")][2]), flush=True)
+        note = next((note for *_, note in reversed(found) if note), "")
+        print(_row(str(seed), table[-1], note), flush=True)
     print(_row("mean", np.mean(table, axis=0), ""))
 
 
@@ -183,7 +185,8 @@ def _peak(arguments: argparse.Namespace) -> list[float]:
     rows = np.random.default_rng(0).permutation(np.flatnonzero(samples.split == "train"))[: arguments.peak_of]
     problem = _problem(samples.take(np.sort(rows)), backbone, 0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    contrastive.fit(replace(problem, folds=problem.folds[:1]), contrastive.Options(rate=3e-4, epochs=2))
+    with suppress(Skip):  # what the folds ask for has then been used all the same
+        contrastive.fit(replace(problem, folds=problem.folds[:1]), contrastive.Options(rate=3e-4, epochs=2))
     return [before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
 
 

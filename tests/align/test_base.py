@@ -81,6 +81,17 @@ def test_more_features_than_samples_and_constant_columns(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("size", [1e-33, 1e-18, 1e12])
+def test_columns_of_another_size(name, size, make_shifted):
+    """A dead unit of a network (1e-33), and a user's columns in other units."""
+    xs, ys, xt, _ = make_shifted()
+    xs[:, 2] *= size
+    xt[:, 2] *= size
+    aligned = fitted(name, Domains(xs=xs, ys=ys, xt=xt))
+    assert np.isfinite(aligned.zs).all() and np.isfinite(aligned.zt).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_data_without_any_spread(name):
     """Equal rows carry nothing; what comes back is finite, or a clear error."""
     rows = np.ones((6, 3))

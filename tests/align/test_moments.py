@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.linalg import fractional_matrix_power
 
-from torchgraft.align._moments import covariance, power, scaling
+from torchgraft.align._moments import covariance, needs_covariance, power, scaling
+from torchgraft.align.base import Domains
 from torchgraft.features.mapping import Standardise
 
 
@@ -36,3 +37,7 @@ def test_scaling_is_standardising_or_centring(domains):
         scaling(domains.xs, False).transform(domains.xs).std(axis=0), domains.xs.std(axis=0), rtol=1e-5
     )
     assert (scaling(np.full((4, 2), 3.0), True).scale == 1).all()
+
+
+def test_too_many_features_are_refused():
+    assert "5001 x 5001; at most 5000" in needs_covariance(Domains(xs=np.zeros((2, 5001)), xt=np.zeros((2, 5001))))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,13 +53,14 @@ def test_lite0_says_how_it_was_trained(lite0: Backbone) -> None:
     assert lite0.revision == backbones.load("packaged/efficientnet_lite0").revision
 
 
-def test_names_of_the_original_port_become_names_of_timm() -> None:
-    places = ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
-    assert packaged._new_name("_blocks.0._project_conv.weight", places) == "blocks.0.0.conv_pw.weight"
-    assert packaged._new_name("_blocks.2._project_conv.weight", places) == "blocks.1.1.conv_pwl.weight"
-    assert packaged._new_name("_blocks.1._bn0.running_var", places) == "blocks.1.0.bn1.running_var"
-    assert packaged._new_name("_bn1.bias", places) == "bn2.bias"
-    assert packaged._new_name("_fc.weight", places) == "classifier.weight"
+def test_lite0_needs_neither_timm_nor_torchvision() -> None:
+    script = """
+import sys
+from torchgraft import backbones
+backbones.load("packaged/efficientnet_lite0").module
+assert not {"timm", "torchvision"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_minilm_puts_like_sentences_together() -> None:

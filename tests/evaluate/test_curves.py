@@ -18,6 +18,7 @@ from torchgraft.evaluate._curves import (
     Scale,
     chart,
     layer_names,
+    short_names,
     strip,
 )
 
@@ -129,3 +130,12 @@ def test_names_are_escaped() -> None:
         strip([_phase({EVIL: 0.0})]),
     ):
         assert not _tags(svg, "script") and "<script" not in svg
+
+
+def test_layers_lose_what_all_names_share() -> None:
+    deep = [f"module.model.encoder.layer.{k}" for k in range(3)]
+    assert short_names([*deep, "module.model.embeddings", "head"])[-3:] == ["encoder.layer.2", "embeddings", "head"]
+    assert short_names([*deep, "head"]) == ["layer.0", "layer.1", "layer.2", "head"]
+    assert short_names(["blocks.0", "head"]) == ["blocks.0", "head"]
+    assert short_names(["a_very_long_name_of_a_layer"]) == ["\u2026name_of_a_layer"]
+    assert short_names([]) == []

@@ -60,6 +60,21 @@ def test_every_text_is_in_one_batch(text_backbone, monkeypatch) -> None:
     assert sorted(at) == list(range(50))
 
 
+def test_batches_stay_as_they_are_when_only_some_are_wanted(photos, photo_backbone, text_backbone, monkeypatch) -> None:
+    monkeypatch.setattr(room, "CHUNK", 20)
+    monkeypatch.setattr(room, "TOKENS", 16)
+    texts = source(["w " * (n % 9) for n in range(50)], text_backbone)
+    images = source(photos(40), photo_backbone)
+    for made, n in ((texts, 50), (images, 40)):
+        wanted = np.zeros(n, dtype=bool)
+        wanted[[3, 33]] = True
+        at = np.delete(np.arange(n), 7)
+        everything = [made.load(item).at.tolist() for item in made.plan(at)]
+        some = [made.load(item).at.tolist() for item in made.plan(at, wanted)]
+        assert some == [batch for batch in everything if {3, 33} & set(batch)]
+        assert len(some) == 2
+
+
 def test_strange_texts(text_backbone) -> None:
     texts = source(["\ud800 x", None, "a\0b"], text_backbone)
     assert len(texts.key(0)) == 32

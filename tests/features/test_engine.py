@@ -13,12 +13,15 @@ from torch import nn
 from torchgraft.backbones import Network
 from torchgraft.core.errors import MissingExtra, UnknownName, UserError
 from torchgraft.core.progress import Progress
+from torchgraft.core.types import ImagePreprocessing
 from torchgraft.features import _torch
 from torchgraft.features import engine as room
-from torchgraft.features._network import compose
+from torchgraft.features._network import ImageNetwork, compose
+from torchgraft.features._pool_modules import MapPool
 from torchgraft.features.engine import agreement, choose, others
 from torchgraft.features.pooling import pool
 
+PREPROCESSING = ImagePreprocessing(size=32, resize=36, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 INSTALLED = [name for name in room.ENGINES if name == "torch" or name in others()]
 
 
@@ -95,6 +98,57 @@ def test_exports_are_kept_and_mended(photo_backbone, photos_in, own_cache, monke
     np.testing.assert_allclose(built(*photos_in[1]), first, rtol=1e-5)
 
 
+def test_folded_batch_norm(photos_in) -> None:
+    """Two folds (the second convolution has no bias), one norm with nothing before it, one after another module."""
+    torch.manual_seed(0)
+    conv, other = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, bias=False)
+    layers = nn.BatchNorm2d(3), conv, nn.BatchNorm2d(4), other, nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)
+    for norm in layers:
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.uniform_(-1, 1)
+            norm.running_var.uniform_(0.5, 2)
+    network = ImageNetwork(nn.Sequential(*layers), MapPool("avg"), PREPROCESSING).eval()
+    plain = _torch.eager(network)
+    built = _torch.folded(plain)
+    assert (plain.form, built.form) == ("eager", "folded")
+    assert [type(layer).__name__ for layer in built.module.module] == [
+        "BatchNorm2d", "Conv2d", "Identity", "Conv2d", "Identity", "ReLU", "BatchNorm2d",
+    ]  # fmt: skip
+    np.testing.assert_allclose(built(*photos_in[1]), plain(*photos_in[1]), rtol=1e-4, atol=1e-5)
+    assert isinstance(network.module[2], nn.BatchNorm2d)
+
+
+def test_a_fold_that_changes_features_is_not_used(photo_backbone, photos_in) -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+            self.norm.running_mean.copy_(torch.tensor([1.0, -2.0, 3.0]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.norm(x))
+
+    torch.manual_seed(0)
+    network = Network(module=Backwards().eval())
+    backbone = replace(photo_backbone, build=lambda: network, width=3, revision="backwards")
+    assert choose(backbone, "avg", photos_in, samples=1).form == "eager"
+    assert choose(photo_backbone, "avg", photos_in, samples=1).form == "folded"
+
+
+@pytest.mark.parametrize("form", ["folded", "frozen", *INSTALLED[1:]])
+def test_a_form_is_taken_up_again(photo_backbone, photos_in, form) -> None:
+    name = "torch" if form in ("folded", "frozen") else form
+    for wanted in ("auto", name):
+        built = choose(photo_backbone, "avg", photos_in, samples=1, engine=wanted, form=form)
+        assert (built.name, built.form) == (name, form)
+    for bad in ("eager", "strange", ""):  # this network folds; and whatever a file may say
+        assert choose(photo_backbone, "avg", photos_in, samples=1, form=bad).form in ("eager", "folded")
+    if "onnxruntime" in INSTALLED and form != "onnxruntime":
+        assert (
+            choose(photo_backbone, "avg", photos_in, samples=1, engine="onnxruntime", form=form).name == "onnxruntime"
+        )
+
+
 def test_the_backbone_stays_as_it_is(photo_backbone, photos_in) -> None:
     before = {name: (value.clone(), value.stride()) for name, value in photo_backbone.module.state_dict().items()}
     choose(photo_backbone, "avg", photos_in, samples=10**6, engine="torch")
@@ -107,9 +161,10 @@ def test_small_jobs_stay_eager(photo_backbone, photos_in, own_cache, monkeypatch
     monkeypatch.setattr(room, "_seconds_per_sample", lambda *_: 1e-4)
     for samples in (1, 1000):
         engine = choose(photo_backbone, "avg", photos_in, samples=samples)
-        assert engine.name == "torch"
-        assert not isinstance(engine.module, torch.jit.ScriptModule)
-    assert isinstance(choose(photo_backbone, "avg", photos_in, samples=10**5).module, torch.jit.ScriptModule)
+        assert (engine.name, engine.form) == ("torch", "folded")
+    built = choose(photo_backbone, "avg", photos_in, samples=10**5)
+    assert built.form == "frozen"
+    assert isinstance(built.module, torch.jit.ScriptModule)
     assert not (own_cache / "engines").exists()
 
 
@@ -157,7 +212,7 @@ def test_an_engine_that_fails_is_passed_over(photo_backbone, photos_in, own_cach
 
 def test_other_features_are_refused(photo_backbone, photos_in, monkeypatch) -> None:
     class Other:
-        name = "torch"
+        name = form = "torch"
 
         def __call__(self, x: np.ndarray) -> np.ndarray:
             return np.random.default_rng(len(x)).normal(size=(len(x), 5)).astype(np.float32)

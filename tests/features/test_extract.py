@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +17,15 @@ import torch
 
 from torchgraft.backbones import Network
 from torchgraft.core.errors import OptionError, StorageError, UnknownName
+from torchgraft.core.files import digest
 from torchgraft.core.progress import Bar, Progress
 from torchgraft.features._network import compose
 from torchgraft.features.decode import decode
+from torchgraft.features.engine import choose
 from torchgraft.features.extract import extract, store_key
 from torchgraft.features.store import Shelf, Store
+
+module = import_module("torchgraft.features.extract")  # the room's name for it is the function
 
 SAME = "ImagePreprocessing(size=32, resize=36, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))"
 """The preprocessing of `photo_backbone`, for scripts."""
@@ -89,7 +95,7 @@ def test_a_second_time_nothing_is_computed(photos, as_samples, photo_backbone, s
 
     lazy = replace(photo_backbone, build=never)
     again = extract(as_samples(paths[::-1], "image"), lazy, store=store)
-    assert (again.engine, again.computed) == ("store", 0)
+    assert (again.engine, again.computed) == ("torch", 0)
     assert (again.z == first.z[::-1]).all()
     grown = extract(as_samples([*paths[:5], *photos(22)[20:]], "image"), photo_backbone, store=store)
     assert grown.computed == 2
@@ -200,40 +206,77 @@ def test_what_was_finished_stays(photos, as_samples, photo_backbone, store, erro
     assert torch.get_num_threads() >= 1
 
 
-def test_a_killed_process_loses_little(photos, as_samples, photo_backbone, store, tmp_path) -> None:
-    paths = photos(64)
-    script = f"""
+CUT = f"""
 import sys, time
 import numpy as np, torch
 from pathlib import Path
 from torchgraft.backbones import Backbone, Network
-from torchgraft.core.types import ImagePreprocessing
+from torchgraft.core.types import ImagePreprocessing, TextPreprocessing
 from torchgraft.data import Samples
 from torchgraft.features import Store, extract, store
 store._FLUSH_ROWS = 16
-class Slow(torch.nn.Module):
+torch.manual_seed(0)
+class Photos(torch.nn.Sequential):
     def forward(self, x):
-        time.sleep(0.3)
-        return x
-backbone = Backbone(name="a", layout="map", width=3, pooling="avg", parameters=1, licence="", revision="slow",
-    build=lambda: Network(module=Slow()), preprocessing={SAME})
-paths = sorted(Path(sys.argv[2]).glob("*.jpg"))
-n = len(paths)
-samples = Samples(modality="image", ids=tuple(map(str, range(n))), x=paths, y=np.full(n, -1), classes=(),
+        time.sleep(float(sys.argv[4]))
+        return super().forward(x)
+class Texts(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(50, 24)
+        self.linear = torch.nn.Linear(24, 24)
+    def forward(self, ids, mask):
+        time.sleep(float(sys.argv[4]))
+        return self.linear(self.embedding(ids) * (mask / mask.sum()).unsqueeze(-1))  # differs from batch to batch
+class Words:
+    padding = 0
+    def __call__(self, texts):
+        return [[len(word) for word in text.split()] for text in texts]
+root, folder, kind, _, threads = sys.argv[1:]
+if kind == "image":
+    x = sorted(Path(folder).glob("*.jpg"))
+    layers = torch.nn.Conv2d(3, 24, 4, stride=4), torch.nn.BatchNorm2d(24), torch.nn.ReLU(), torch.nn.Conv2d(24, 24, 3)
+    module, words, preprocessing = Photos(*layers).eval(), None, {SAME}
+else:
+    x = ["word " * (1 + i * 7 % 90) + str(i) for i in range(96)]
+    module, words, preprocessing = Texts().eval(), Words(), TextPreprocessing(tokenizer="w", max_tokens=99)
+backbone = Backbone(name="a", layout="map" if kind == "image" else "tokens", width=24, parameters=1, licence="",
+    pooling="avg" if kind == "image" else "mean", revision="slow", preprocessing=preprocessing,
+    build=lambda: Network(module=module, tokenizer=words))
+n = len(x)
+samples = Samples(modality=kind, ids=tuple(map(str, range(n))), x=x, y=np.full(n, -1), classes=(),
     split=np.full(n, ""), root=Path("."))
-extract(samples, backbone, store=Store(sys.argv[1]), threads=1)
+some = samples.take(np.arange(0, n, 7))  # as a pilot does it: batches of its own, which leave gaps in later ones
+extract(some, backbone, store=Store(root), threads=int(threads))
+found = extract(samples, backbone, store=Store(root), threads=int(threads))
+sys.stdout.buffer.write(found.z.tobytes())
 """
-    process = subprocess.Popen([sys.executable, "-c", script, str(store.root), str(tmp_path)])
+"""Extracts 96 photos of a folder, or texts, and prints the bytes of the features."""
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_a_killed_extraction_ends_with_the_same_bits(photos, store, tmp_path, kind) -> None:
+    photos(96)
+
+    def start(root: Path, pause: float, threads: int) -> subprocess.Popen:
+        command = [sys.executable, "-c", CUT, str(root), str(tmp_path), kind, str(pause), str(threads)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    def shards() -> int:
+        return len(list(store.root.glob("*/*.safetensors")))
+
+    whole = start(store.root / "whole", 0, 2).communicate(timeout=120)[0]
+    assert len(whole) == 96 * 24 * 4
+    process = start(store.root, 0.1, 1)
     deadline = time.monotonic() + 60
-    while process.poll() is None and not list(store.root.glob("*/*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while process.poll() is None and shards() < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(np.random.default_rng().uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
-    backbone = replace(photo_backbone, build=lambda: Network(module=torch.nn.Identity()), width=3, revision="slow")
-    found = extract(as_samples(paths, "image"), backbone, store=store)
-    assert 0 < found.computed < 64
-    assert len(found.kept) == 64
-    np.testing.assert_allclose(found.z, one_by_one(paths, backbone), rtol=1e-4, atol=1e-5)
+    process.communicate(timeout=30)
+    assert 2 <= shards() < 96 / 16 + 1
+    assert start(store.root, 0, 2).communicate(timeout=120)[0] == whole
+    assert not list(store.root.glob("*/*.plan"))
 
 
 def test_a_damaged_shard_is_computed_again(photos, as_samples, photo_backbone, store) -> None:
@@ -305,6 +348,50 @@ def test_the_key_names_what_features_depend_on(photo_backbone) -> None:
     ]
     assert len({base, *others}) == 4
     assert store_key(replace(photo_backbone, name="another/name"), "avg") == base
+
+
+def test_a_cut_extraction_goes_on_with_its_engine_and_its_batches(
+    photos, as_samples, photo_backbone, store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = as_samples(photos(80), "image")
+    forms, sizes = [], []
+
+    def noted(*rest: Any, form: str, **named: Any) -> Any:
+        forms.append(form)
+        made = choose(*rest, form=form or "frozen", **named)
+
+        class Watched:
+            name, form = made.name, made.form
+
+            def __call__(self, x: np.ndarray) -> np.ndarray:
+                sizes.append(len(x))
+                return made(x)
+
+        return Watched()
+
+    monkeypatch.setattr(module, "choose", noted)
+    extract(samples.take(np.arange(3, 80, 16)), photo_backbone, store=store, threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, photo_backbone, store=store, threads=1, progress=Counting(stop=20))
+    sizes.clear()
+    again = extract(samples, photo_backbone, store=store, threads=1)
+    assert forms == ["", "", "frozen"]
+    assert sizes == [16, 16, 11]  # of the 75 that the pilot left, in batches of 16; two were there
+    assert again.computed == 75 - 32
+    assert not list(store.root.glob("*/*.plan"))
+
+
+def test_what_the_store_holds_keeps_its_values(photos, as_samples, photo_backbone, store) -> None:
+    samples = as_samples(photos(32), "image")
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, photo_backbone, store=store, threads=1, progress=Counting(stop=16))
+    shelf = store.shelf(store_key(photo_backbone, "avg"), 5)
+    keys = np.array([digest([path.read_bytes()]) for path in samples.x[20:22]], dtype="S32")
+    shelf.add(keys, np.full((2, 5), 7, np.float32), np.zeros(2, np.uint8))  # as another process may have put it there
+    shelf.flush()
+    found = extract(samples, photo_backbone, store=store)
+    assert (found.z[20:22] == 7).all()
+    assert found.computed == 14
 
 
 @pytest.mark.shared

@@ -199,3 +199,8 @@ def test_affine_saves_and_keeps_precision_far_from_0(z):
     np.testing.assert_allclose(mapping.transform(far), far.astype(np.float64) - 1e4, atol=1e-9)
     again = mapping_from_state("affine", *mapping.state())
     np.testing.assert_array_equal(again.transform(far), mapping.transform(far))
+
+
+def test_standardise_leaves_a_dead_unit_at_nothing(z):
+    z[:, 0] = 1e-33 * z[:, 1]
+    assert np.abs(Standardise.fit(z).transform(z)[:, 0]).max() < 1e-30

@@ -5,13 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 
+from torchgraft import features
+from torchgraft.backbones import Backbone, Network
 from torchgraft.core.errors import StorageError
 from torchgraft.core.progress import Progress
-from torchgraft.fit import _live
+from torchgraft.core.types import ImagePreprocessing
+from torchgraft.data import ReadOptions, folds, read
+from torchgraft.evaluate import finite, render
+from torchgraft.fit import _live, plan
 from torchgraft.fit._live import Live
+from torchgraft.fit.ladder import Entry, climb
 from torchgraft.train.history import History
+from torchgraft.tune.base import Problem, Resources
 
 REFRESH = '<meta http-equiv="refresh" content="5">'
 EVIL = "</script><img src=x onerror=alert(1)>"
@@ -141,6 +152,84 @@ def test_a_run_that_ended_early_no_longer_loads_itself(tmp_path: Path, clock: li
     live.stop("the disk is full")
     page = _page(tmp_path)
     assert REFRESH not in page and "Ended before it was done" in page and "the disk is full" in page
+
+
+def test_a_block_that_fails_is_told(tmp_path: Path, clock: list[float]) -> None:
+    with pytest.raises(KeyboardInterrupt), Live(tmp_path, "insects") as live:
+        live.rung([_row()])
+        raise KeyboardInterrupt
+    assert "Ended before it was done" in _page(tmp_path) and "KeyboardInterrupt" in _page(tmp_path)
+    with Live(tmp_path, "insects") as live:
+        live.rung([_row()])
+    assert REFRESH in _page(tmp_path)
+    (tmp_path / "report.html").unlink()
+    with pytest.raises(ValueError, match="early"), Live(tmp_path, "insects"):
+        raise ValueError("early")
+    assert not list(tmp_path.iterdir()), "a run that ends before its first rung has no page"
+
+
+def _tiny() -> Network:
+    torch.manual_seed(0)
+    return Network(module=nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3)).eval())
+
+
+def _photo_problem(folder: Path, live: Live) -> Problem:
+    """40 noisy photos, reddish and bluish, and a network of two random convolutions."""
+    rng = np.random.default_rng(0)
+    for name, tint in (("red", (60, 0, 0)), ("blue", (0, 0, 60))):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(0, 190, (16, 16, 3)) + np.array(tint)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
+    backbone = Backbone(
+        name="test/tiny",
+        parameters=1000,
+        build=_tiny,
+        layout="map",
+        width=8,
+        pooling="avg",
+        preprocessing=ImagePreprocessing(size=16, resize=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+        licence="none",
+        revision="tiny-1",
+    )
+    samples = read(folder, ReadOptions())
+    z = features.extract(samples, backbone, engine="torch").z
+    return Problem(
+        blocks={backbone.name: np.asarray(z), "image": samples.x},
+        y=samples.y,
+        classes=samples.classes,
+        folds=folds(samples.y, seed=0)[:2],
+        resources=Resources(backbones={backbone.name: backbone}, poolings={backbone.name: "avg"}, on_leg=live.leg),
+    )
+
+
+def test_a_real_training_is_drawn_while_it_runs_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_live, "_APART", 0.0)
+    monkeypatch.setattr(_live, "_SHARE", 0)
+    pages: list[str] = []
+    monkeypatch.setattr(_live, "write_text", lambda path, text: pages.append(text))
+    live = Live(tmp_path, "photos")
+
+    def row(i: int, entry: Entry) -> dict[str, Any]:
+        metrics = {name: one.to_dict() for name, one in entry.metrics.items()}
+        training = [finite(dict(one)) for one in entry.candidate.history]
+        more = {"memory": entry.memory, "options": dict(entry.candidate.chosen), "training": training}
+        return {"rung": i, "method": entry.rung.method, "metrics": metrics, "seconds": entry.seconds, **more}
+
+    rungs = plan.rungs(("majority", "full"), ("test/tiny",), {"rate": 1e-2, "epochs": 2})
+    entries, skipped = climb(
+        _photo_problem(tmp_path / "photos", live),
+        rungs,
+        after_each=lambda so_far: live.rung([row(i, one) for i, one in enumerate(so_far)]),
+    )
+    assert [entry.rung.method for entry in entries] == ["majority", "full"] and not skipped
+    assert any("<h2>Under way: full, fold 1 of 2" in page for page in pages)
+    assert any("<h2>Under way: full, all samples" in page for page in pages)
+    assert all(REFRESH in page for page in pages)
+    final = render({"name": "photos", "ladder": [row(i, one) for i, one in enumerate(entries)]})
+    assert REFRESH not in final and "<h3>full</h3>" in final
+    for label in ("Training loss by step", "Held-out loss by epoch", "Held-out accuracy by epoch"):
+        assert f'aria-label="{label}"' in final
 
 
 def test_a_loss_that_is_no_number_and_hostile_names(tmp_path: Path, clock: list[float]) -> None:

@@ -9,10 +9,21 @@ from torchgraft.core.errors import OptionError, UnknownName
 from torchgraft.fit import plan
 
 
-def test_auto_tries_every_method_simplest_first() -> None:
-    names = plan.methods("auto")
-    assert set(names) == set(registry.names("tune"))
-    assert names[: len(plan.ORDER)] == plan.ORDER
+def test_auto_tries_what_need_not_be_asked_for_simplest_first() -> None:
+    assert plan.methods("auto") == plan.ORDER
+    others = set(registry.names("tune")) - set(plan.ORDER)
+    assert {"full", "lora", "gradual"} <= others
+    assert not any(registry.get("tune", name).AUTO for name in others)
+
+
+def test_a_method_that_trains_gives_one_rung_and_is_told_its_settings() -> None:
+    (rung,) = plan.rungs(("lp_ft",), ("packaged/a", "packaged/b"), {"class_weight": "none", "rate": 1e-3, "epochs": 2})
+    assert (rung.source, rung.options.rate, rung.options.epochs) == (None, 1e-3, 2)
+
+
+def test_a_setting_that_no_method_knows_gets_a_near_miss() -> None:
+    with pytest.raises(OptionError, match=r"setting 'layer_dekay'. Did you mean 'layer_decay'"):
+        plan.rungs(("lda", "lp_ft"), ("packaged/a",), {"class_weight": "none", "layer_dekay": 0.5})
 
 
 def test_asked_methods_come_in_the_order_of_simplicity() -> None:

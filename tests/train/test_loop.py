@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,7 +112,12 @@ def test_pieces_of_a_batch_add_up_to_the_batch(problem, tiny, micro) -> None:
     runs = []
     for size in (0, micro):
         step = tiny.Net()
-        done = train(step, [tiny.phase(rate=1e-3)], _Plain(problem.fit), options=LoopOptions(batch=8, micro=size, optimizer="sgd"))
+        done = train(
+            step,
+            [tiny.phase(rate=1e-3)],
+            _Plain(problem.fit),
+            options=LoopOptions(batch=8, micro=size, optimizer="sgd"),
+        )
         runs.append((done.history.curve, tiny.weights(step)))
     assert np.allclose(runs[0][0], runs[1][0], atol=1e-6)
     assert all(torch.allclose(a.float(), runs[1][1][name].float(), atol=1e-6) for name, a in runs[0][1].items())
@@ -337,10 +340,8 @@ def test_runs_that_end_early_go_on_to_the_bit(problem, tiny, tmp_path, more) -> 
     expected = _whole(problem, tiny, phases, options)
     for after in (3, 9, 17):
         file = tmp_path / f"{after}.safetensors"
-        try:
+        with contextlib.suppress(_Stopped):
             _whole(problem, tiny, phases, options, _Fails(problem.fit, after), file)
-        except _Stopped:
-            pass
         _same_run(tiny, expected, _whole(problem, tiny, phases, options, file=file))
 
 
@@ -350,7 +351,7 @@ def test_repairs_in_the_middle_go_on_to_the_bit(problem, tiny, tmp_path) -> None
 
         def forward(self, batch, progress):
             loss = super().forward(batch, progress)
-            moody = int(self.head.weight.detach().view(torch.int32).sum()) % 4 == 0
+            moody = int(self.head.weight.detach().view(torch.int32).sum()) % 3 == 0
             return loss * float("nan") if moody and round(progress * 15) % 5 in (1, 2, 4) else loss
 
     def run(loader, file=None):
@@ -370,29 +371,15 @@ def test_repairs_in_the_middle_go_on_to_the_bit(problem, tiny, tmp_path) -> None
         _same_run(tiny, expected, run(problem.fit, file))
 
 
-@pytest.mark.parametrize("rounds", [5])
-def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, rounds) -> None:
-    def start(name: str) -> subprocess.Popen:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, RUN, tmp_path / name], env=environment)
-
-    assert start("whole").wait(60) == 0
-    expected = (tmp_path / "whole.digest").read_text()
-    rng, killed = random.Random(0), 0
-    for i in range(rounds):
-        for _ in range(3):
-            process = start(f"killed-{i}")
-            ready = tmp_path / f"killed-{i}.ready"
-            while process.poll() is None and not ready.exists():
-                time.sleep(0.005)
-            time.sleep(rng.uniform(0, 0.3))
-            killed += process.poll() is None
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            ready.unlink(missing_ok=True)
-        assert start(f"killed-{i}").wait(60) == 0
-        assert (tmp_path / f"killed-{i}.digest").read_text() == expected
-    assert killed
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path) -> None:
+    """Six runs, each killed up to three times: in `resumed_run.py`, which forks, so that imports are paid for once."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, RUN, tmp_path, "6"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["killed"] >= 5
+    assert report["digests"] == [report["expected"]] * 6
 
 
 def test_a_checkpoint_of_another_training_is_refused(problem, tiny, tmp_path) -> None:
@@ -481,7 +468,7 @@ def test_it_goes_back_lowers_the_rate_and_ends_well(problem, tiny, value, words,
     (repair,) = done.history.repairs
     assert (repair["kind"], repair["step"], repair["factor"]) == ("explosion", 7, 0.1)
     assert len(said) == 1 and "multiplied by 0.1" in said[0]
-    assert np.isfinite(next(iter(step.state_dict().values()))).all()
+    assert all(torch.isfinite(tensor).all() for tensor in step.state_dict().values())
     assert done.history.steps == 22  # two steps of the second epoch were taken twice
     assert len(done.history.legs) == 5
     assert done.history.legs[-1]["rate"] == pytest.approx(1e-3)

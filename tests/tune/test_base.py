@@ -15,6 +15,8 @@ from torchgraft.tune import Problem
 from torchgraft.tune._path import take
 
 METHODS = registry.names("tune")
+TRAINED = tuple(name for name in METHODS if getattr(registry.get("tune", name), "TRAINS", False))
+FITTED = tuple(name for name in METHODS if name not in TRAINED)
 
 
 def test_every_method_has_a_test():
@@ -29,14 +31,17 @@ def test_held_out_rows_follow_the_folds():
 
 
 @pytest.mark.parametrize("name", METHODS)
-class TestContract:
-    def test_offers_what_the_room_asks_for(self, name):
-        method = registry.get("tune", name)
-        assert dataclasses.fields(method.Options) is not None
-        assert method.Options.__dataclass_params__.frozen
-        assert build(method.Options, {}) == method.Options()
-        assert isinstance(method.TRANSFER, bool)
+def test_offers_what_the_room_asks_for(name):
+    method = registry.get("tune", name)
+    assert dataclasses.fields(method.Options) is not None
+    assert method.Options.__dataclass_params__.frozen
+    assert build(method.Options, {}) == method.Options()
+    assert isinstance(method.TRANSFER, bool)
+    assert method.__doc__.partition("\n")[0].endswith(".")
 
+
+@pytest.mark.parametrize("name", FITTED)
+class TestContract:
     def test_says_what_it_saw(self, name, text_problem):
         method = registry.get("tune", name)
         assert method.applies(text_problem) == ""
@@ -92,6 +97,44 @@ class TestContract:
         assert (p[:, 3:] <= 1 / len(np.unique(y))).all()
         assert (candidate.logits.argmax(axis=1) < 3).all()
         assert (candidate.head.logits(assemble(candidate.parts, problem.blocks)).argmax(axis=1) < 4).all()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+class TestContractOfTraining:
+    def test_says_why_it_can_not_run(self, name, text_problem):
+        assert registry.get("tune", name).applies(text_problem) == "there is no backbone to train"
+
+    def test_says_what_it_saw_is_the_same_each_time_and_survives_saving(self, name, hard_text):
+        one, two = (_trained(name, hard_text()) for _ in range(2))
+        assert one.rows.tolist() == hard_text().held_out.tolist()
+        assert one.logits.shape == (60, 3)
+        assert one.logits.dtype == np.float64
+        assert np.isfinite(one.logits).all()
+        assert one.note
+        assert one.history
+        np.testing.assert_array_equal(one.logits, two.logits)
+        (tuned,), (again,) = one.tuned.values(), two.tuned.values()
+        assert tuned.digest == again.digest
+        assert one.parts[0].source == tuned.name == "tuned/test/text"
+        head = head_from_state(one.head.kind, *one.head.state())
+        z = np.random.default_rng(0).normal(size=(5, 8))
+        np.testing.assert_allclose(head.logits(z), two.head.logits(z), atol=1e-4)
+
+    def test_a_class_of_one_sample_and_a_class_of_none(self, name, hard_text):
+        problem = hard_text()
+        y = problem.y.copy()
+        y[0] = 3  # held out, so that no sample of class 3 is fitted on; class 4 has none at all
+        names = tuple(f"class {i}" for i in range(5))
+        folds = ((np.arange(20, 60), np.arange(20)),)
+        candidate = _trained(name, dataclasses.replace(problem, y=y, classes=names, folds=folds))
+        assert np.isfinite(candidate.logits).all()
+        assert (candidate.logits.argmax(axis=1) < 3).all()
+
+
+def _trained(name, problem):
+    method = registry.get("tune", name)
+    assert method.applies(problem) == ""
+    return method.fit(problem, build(method.Options, {"rate": 1e-2, "epochs": 4, "batch": 10}))
 
 
 def _one_setting(method):

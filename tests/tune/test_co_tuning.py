@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from torchgraft import backbones, features
 from torchgraft.core.errors import OptionError
-from torchgraft.tune import co_tuning, lp_ft
+from torchgraft.model import as_samples
+from torchgraft.tune import Problem, co_tuning, lp_ft
 from torchgraft.tune.base import Skip
 
 QUICK = {"rate": 3e-3, "epochs": 2, "batch": 10}
@@ -67,3 +69,17 @@ def test_says_what_it_lacks(trained_photos, hard_text):
         co_tuning.fit(pooled, co_tuning.Options())
     with pytest.raises(OptionError, match="lam expects .* temperature expects"):
         co_tuning.Options(lam=-1.0, temperature=0.0)
+
+
+@pytest.mark.shared
+def test_ants_are_ants_to_the_pretrained_classifier(shared_data):
+    """Classes that ImageNet has too: bee is its class 309, ant its class 310."""
+    name = "packaged/efficientnet_lite0"
+    folder = shared_data / "hymenoptera" / "train"
+    paths = [path for c in ("ants", "bees") for path in sorted((folder / c).glob("*.jpg"))[:12]]
+    backbone = backbones.load(name)
+    z = features.extract(as_samples(paths, "image"), backbone).z
+    problem = Problem(blocks={name: z}, y=np.repeat([0, 1], 12), classes=("ants", "bees"), folds=())
+    related = co_tuning.relation(problem, backbone, co_tuning.Options(source=name), np.arange(24))
+    assert related.argmax(1).tolist() == [310, 309]
+    np.testing.assert_allclose(related.sum(1), 1, rtol=1e-5)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchgraft import backbones
 from torchgraft.backbones import timm, transformers
 from torchgraft.core.errors import MissingExtra, OptionError
 from torchgraft.tune import lora
@@ -132,3 +133,12 @@ def test_says_what_it_lacks(hard_text, monkeypatch):
         lora.fit(problem, lora.Options())
     with pytest.raises(OptionError, match="r expects .* alpha expects .* lora_dropout expects"):
         lora.Options(r=0, alpha=0.0, lora_dropout=1.0)
+
+
+def test_attention_of_the_packaged_text_encoder():
+    name = "packaged/minilm_l6"
+    if name not in backbones.at_hand("text"):
+        pytest.skip(f"{name} is not installed")
+    parts = ("self.query", "self.key", "self.value", "output.dense")
+    expected = [f"model.encoder.layer.{i}.attention.{part}" for i in range(6) for part in parts]
+    assert lora.targets(backbones.load(name).module) == expected

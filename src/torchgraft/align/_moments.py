@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchgraft.align.base import Domains
 from torchgraft.features.mapping import Standardise
+
+WIDEST = 5000
+"""D that is still tried where a D x D covariance is needed: 200 MB a matrix, a minute or two for its eigenvectors."""
+
+
+def needs_covariance(domains: Domains) -> str:
+    """`applies` of a method that works on D x D covariances."""
+    d = domains.dimension
+    return (
+        "" if d <= WIDEST else f"its covariances are {d} x {d}; at most {WIDEST} features are tried, reduce them first"
+    )
 
 
 def scaling(x: np.ndarray, wanted: bool) -> Standardise:
@@ -21,6 +33,7 @@ def covariance(x: np.ndarray, ridge: float = 0.0, scale: np.ndarray | None = Non
     centred = x - x.mean(axis=0)
     found = centred.T @ centred / max(len(x) - 1, 1)
     if scale is not None:
+        scale = np.asarray(scale, dtype=np.float64)  # the square of a small one is 0 in float32
         found /= np.outer(scale, scale)
     found.flat[:: len(found) + 1] += ridge
     return found

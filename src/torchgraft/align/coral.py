@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchgraft.align._moments import covariance, power, scaling
-from torchgraft.align.base import Aligned, Domains, always, check_range, inductive
+from torchgraft.align._moments import covariance, needs_covariance, power, scaling
+from torchgraft.align.base import Aligned, Domains, check_range, inductive
 from torchgraft.features.mapping import Affine, Identity
 
-applies = always
+applies = needs_covariance
 
 
 @dataclass(frozen=True, kw_only=True)

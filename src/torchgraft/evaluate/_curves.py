@@ -131,6 +131,8 @@ def short_names(names: Sequence[str], most: int = 16) -> list[str]:
     same = 0
     while len(dotted) > 1 and all(len(parts) > same + 1 and parts[same] == dotted[0][same] for parts in dotted):
         same += 1
+    if same and any(parts[same].isdigit() for parts in dotted):
+        same -= 1  # a bare number says nothing
     plain = [".".join(name.split(".")[same:]) if "." in name else name for name in names]
     return [name if len(name) <= most else "\u2026" + name[1 - most :] for name in plain]
 

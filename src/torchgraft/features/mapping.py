@@ -104,7 +104,8 @@ class Standardise:
     @classmethod
     def of(cls, mean: np.ndarray, std: np.ndarray) -> Standardise:
         """From the mean and standard deviation of each column."""
-        constant = std <= 1e-6 * np.maximum(np.abs(mean), 1e-30)  # float32 can't hold a smaller spread
+        # float32 can't hold a smaller spread beside the mean; a dead unit of a network varies by 1e-33
+        constant = std <= np.maximum(1e-6 * np.abs(mean), 1e-20)
         return cls(mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32))
 
     def transform(self, values: np.ndarray) -> np.ndarray:

@@ -25,7 +25,8 @@ class Live:
     """Writes `folder`/report.html, at most every two seconds; the final report takes its place.
 
     `folder` None: nothing is written. `data` is what is known of the samples (`report.json`'s `data`). A page that
-    can't be written never stops a run: `progress` is told once, and the run goes on.
+    can't be written never stops a run: `progress` is told once, and the run goes on. Used as a `with` block, the page
+    says why the block ended where it did not end well.
     """
 
     def __init__(
@@ -56,8 +57,16 @@ class Live:
         self._write()
 
     def stop(self, why: str) -> None:
-        """The run ended before it was done: the page says so, and no longer loads itself again."""
-        self._write(ended=why)
+        """The run ended before it was done: a page that is there says so, and no longer loads itself again."""
+        if self._next > self._start:
+            self._write(ended=why)
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.stop(str(error) or type(error).__name__)
 
     def _write(self, ended: str = "") -> None:
         now = time.monotonic()

@@ -23,6 +23,7 @@ from torchgraft.data import Finding, Samples
 from torchgraft.evaluate import (
     abstain,
     calibration,
+    finite,
     label_errors,
     learning_curve,
     render,
@@ -45,7 +46,10 @@ _SHOWN = 24
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """Everything that a finished climb knows. `rows` are the positions of the problem's rows in `sources.samples`."""
+    """Everything that a finished climb knows. `rows` are the positions of the problem's rows in `sources.samples`.
+
+    `start`, `extracted` (when all features were there) and `deadline` are values of `time.monotonic`.
+    """
 
     options: FitOptions
     findings: tuple[Finding, ...]
@@ -56,9 +60,16 @@ class Outcome:
     skipped: tuple[Skipped, ...]
     verdict: Verdict
     graft: Graft
-    seconds: dict[str, float]
+    extracted: float
     start: float
     deadline: float
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of reading and checking the data, of features, and in all until now."""
+        features = sum(self.sources.seconds.values())
+        data = self.extracted - self.start - features
+        return {"data": data, "features": features, "total": time.monotonic() - self.start}
 
 
 @dataclass(frozen=True)
@@ -129,11 +140,10 @@ def report_of(outcome: Outcome, path: Path) -> Report:
         "task": "single_label",
         "name": Path(outcome.options.target).resolve().stem,
         "data": {
-            **samples.spec().to_dict(),
+            **data_of(samples, problem),
             "findings": [dataclasses.asdict(finding) for finding in outcome.findings],
-            "held_out": {"how": _how(problem), "n": len(problem.held_out)},
         },
-        "ladder": [_row(i, e, chosen=e is entry) for i, e in enumerate(outcome.entries)],
+        "ladder": [row_of(i, e, chosen=e is entry) for i, e in enumerate(outcome.entries)],
         "comparisons": list(outcome.verdict.comparisons),
         "verdict": {
             "rung": outcome.verdict.index,
@@ -149,14 +159,20 @@ def report_of(outcome: Outcome, path: Path) -> Report:
         or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
         "label_errors": _gallery(label_errors(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
         "skipped": [{"method": one.name, "reason": one.reason} for one in outcome.skipped],
-        "seconds": {**outcome.seconds, "total": time.monotonic() - outcome.start},
+        "seconds": outcome.seconds,
         "environment": {**versions(), "engines": outcome.sources.engines},
         "options": dataclasses.asdict(outcome.options),
     }
     return Report(path, data)
 
 
-def _row(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
+def data_of(samples: Samples, problem: Problem) -> dict[str, Any]:
+    """What the report says of the data, but for the findings."""
+    return {**samples.spec().to_dict(), "held_out": {"how": _how(problem), "n": len(problem.held_out)}}
+
+
+def row_of(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
+    """The row of one rung in the report's ladder, as JSON can hold it: a loss that was no number is None."""
     return {
         "rung": i,
         "method": entry.rung.method,
@@ -170,7 +186,7 @@ def _row(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
         "note": entry.candidate.note,
         "options": dict(entry.candidate.chosen),
         "held_out": len(entry.candidate.rows),
-        "training": [dict(one) for one in entry.candidate.history],
+        "training": [finite(one) for one in entry.candidate.history],
     }
 
 

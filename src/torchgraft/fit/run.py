@@ -23,10 +23,11 @@ from torchgraft.data import folds
 from torchgraft.evaluate import abstain
 from torchgraft.fit import plan
 from torchgraft.fit._inputs import backbone_names, default_folder, load_data
+from torchgraft.fit._live import Live
 from torchgraft.fit._sources import Sources, gather
 from torchgraft.fit.ladder import Entry, climb
 from torchgraft.fit.options import FitOptions
-from torchgraft.fit.report import Outcome, Report, report_of
+from torchgraft.fit.report import Outcome, Report, data_of, report_of, row_of
 from torchgraft.fit.verdict import choose
 from torchgraft.model import Graft, load
 from torchgraft.tune.base import Problem, Resources, take
@@ -63,65 +64,60 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     """
     keep_memory()  # before torch is loaded: what it allocates at once is kept too
     wait_passively()
-    start = time.monotonic()
-    budget = core_options.seconds(options.budget)
-    wanted = plan.methods(options.method)
+    start, wanted = time.monotonic(), plan.methods(options.method)
+    deadline = start + core_options.seconds(options.budget)
     path = _open_folder(options, go_on=go_on)
     seed_everything(options.seed)
-
     with _nothing_left_behind(path):
         samples, findings = load_data(options, progress)
         names = backbone_names(options, samples.modality)
-    # a fifth of the budget is left for the heads, which are quick
     journal = Journal(path / WORK / "journal.json")
-    sources = gather(
-        samples,
-        names,
-        engine=options.engine,
-        deadline=start + 0.8 * budget,
-        progress=progress,
-        journal=journal,
-    )
-    extracted = time.monotonic()
-    problem, rows = make_problem(sources, options.seed)
+    # a fifth of the budget is left for the heads, which are quick
+    features_by = start + 0.8 * (deadline - start)
+    sources = gather(samples, names, engine=options.engine, deadline=features_by, progress=progress, journal=journal)
+    extracted, (problem, rows) = time.monotonic(), make_problem(sources, options.seed)
+    live = Live(path, Path(options.target).resolve().stem, data=data_of(sources.samples, problem), progress=progress)
+    resources = make_resources(sources, path / WORK, journal, progress)
     # what follows the climb (the test split, the report) takes a little too
-    resources = make_resources(sources, path / WORK, start + 0.95 * budget - 2, journal, progress)
+    resources = dataclasses.replace(resources, deadline=start + 0.95 * (deadline - start) - 2, on_leg=live.leg)
     problem = dataclasses.replace(problem, resources=resources)
-    entries, skipped = climb(
-        problem,
-        plan.rungs(wanted, problem.dense, options.for_methods()),
-        deadline=start + budget,
-        progress=progress,
-        after_each=lambda so_far: _save_best(so_far, problem, sources, path, options.seed),
-    )
+    rungs = plan.rungs(wanted, problem.dense, options.for_methods())
+    with live:
+        entries, skipped = climb(
+            problem,
+            rungs,
+            deadline=deadline,
+            progress=progress,
+            after_each=lambda so_far: _save_best(so_far, problem, sources, path, live),
+        )
     if not entries:
         raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
     with one_thread():
         verdict = choose(entries, problem.y, seed=options.seed)
-        graft = make_graft(entries[verdict.index], problem, sources)
-        report = report_of(
-            Outcome(
-                options=options,
-                findings=(*findings, *sources.findings),
-                sources=sources,
-                problem=problem,
-                rows=rows,
-                entries=entries,
-                skipped=(*sources.skipped, *skipped),
-                verdict=verdict,
-                graft=graft,
-                seconds={
-                    "data": extracted - start - sum(sources.seconds.values()),
-                    "features": sum(sources.seconds.values()),
-                },
-                start=start,
-                deadline=start + budget,
-            ),
-            path,
+        outcome = Outcome(
+            options=options,
+            findings=(*findings, *sources.findings),
+            sources=sources,
+            problem=problem,
+            rows=rows,
+            entries=entries,
+            skipped=(*sources.skipped, *skipped),
+            verdict=verdict,
+            graft=make_graft(entries[verdict.index], problem, sources),
+            extracted=extracted,
+            start=start,
+            deadline=deadline,
         )
-    graft.save(path / "model", check=sources.samples.take(rows[:4]), card=report.card(graft))
+        return _ship(outcome, path)
+
+
+def _ship(outcome: Outcome, path: Path) -> Run:
+    """Measure the test split, write model and report; what was only for going on is deleted."""
+    report = report_of(outcome, path)
+    check = outcome.sources.samples.take(outcome.rows[:4])
+    outcome.graft.save(path / "model", check=check, card=report.card(outcome.graft))
     report.write()
-    shutil.rmtree(path / WORK, ignore_errors=True)  # checkpoints: there is nothing left to go on with
+    shutil.rmtree(path / WORK, ignore_errors=True)
     return Run(path=path)
 
 
@@ -154,15 +150,12 @@ def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
     return Problem(blocks=blocks, y=part.y, classes=samples.classes, folds=tuple(pairs), seed=seed), rows
 
 
-def make_resources(
-    sources: Sources, folder: Path, deadline: float, journal: Journal, progress: Progress = SILENT
-) -> Resources:
-    """What methods that train a backbone may use, until `deadline`."""
+def make_resources(sources: Sources, folder: Path, journal: Journal, progress: Progress = SILENT) -> Resources:
+    """What methods that train a backbone may use."""
     return Resources(
         backbones=sources.backbones,
         poolings={name: about["pooling"] for name, about in sources.about.items()},
         folder=folder,
-        deadline=deadline,
         journal=journal,
         progress=progress,
     )
@@ -188,8 +181,9 @@ def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
     )
 
 
-def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, seed: int) -> None:
-    verdict = choose(entries, problem.y, seed=seed)
+def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, live: Live) -> None:
+    verdict = choose(entries, problem.y, seed=problem.seed)
+    live.rung([row_of(i, e, chosen=i == verdict.index) for i, e in enumerate(entries)], verdict.comparisons)
     if verdict.index == len(entries) - 1:  # else the best so far is on disk already
         make_graft(entries[verdict.index], problem, sources).save(path / "model")
 

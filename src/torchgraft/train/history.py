@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -37,7 +38,8 @@ class History:
 
     def add_point(self, loss: float, rate: float) -> None:
         """One step's loss, smoothed with weight 0.9 on what was before; every second point goes when there are many."""
-        self.smooth = loss if not self.steps else 0.9 * self.smooth + 0.1 * loss
+        if math.isfinite(loss):  # one NaN would stay in the average for good
+            self.smooth = loss if not self.steps else 0.9 * self.smooth + 0.1 * loss
         self.steps += 1
         if self.steps % self.every:
             return

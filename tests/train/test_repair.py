@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from torchgraft.train.repair import Repair, RepairOptions, Watch
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_never_taken(value: float) -> None:
+    assert Watch().look(value, {}) == f"the loss is {value}"
+    assert Watch().look(1.0, {"head": 1.0, "stem": value}) == f"the gradient of stem is {value}"
+
+
+def test_a_loss_ten_times_the_usual_is_an_explosion_from_the_second_step_on() -> None:
+    watch = Watch()
+    assert not watch.look(2.0, {})
+    assert not watch.look(19.9, {})
+    assert watch.look(20.1, {}) == "the loss, 20.1, is 10 times what it was"
+
+
+def test_a_loss_that_creeps_up_is_compared_with_its_least_median() -> None:
+    watch = Watch()
+    assert not any(watch.look(loss, {}) for loss in (2.0, 2.0, 2.0, *range(3, 20)))
+    assert watch.look(20.5, {})
+
+
+def test_a_fitted_start_may_see_hard_samples() -> None:
+    """From a fitted head, well-set: losses of 0.22 at first, then up to 1.96 (questions), 1.41 (small photos)."""
+    watch = Watch()
+    assert not any(watch.look(loss, {}) for loss in (0.01, 0.02, 0.2, 1.4, 1.96, 4.9))
+    assert watch.look(5.1, {})
+
+
+def test_a_gradient_a_thousand_times_its_median_is_an_explosion_of_its_group() -> None:
+    watch = Watch()
+    assert not any(watch.look(1.0, {"stem": 1.0, "head": 5.0}) for _ in range(4))
+    assert not watch.look(1.0, {"stem": 999.0, "head": 4999.0})
+    assert "of stem, 1e+03, is 1001 times" in watch.look(1.0, {"stem": 1001.0, "head": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "base", "undone"),
+    [
+        (0.658, 0.815, 1.79, False),  # questions, probe to the first epoch at the good rate
+        (0.847, 1.149, 2.30, False),  # small photos, likewise
+        (0.658, 1.482, 1.79, True),  # questions, four times the good rate: it never came back
+        (0.658, 1.795, 1.79, True),  # a hundred times
+        (2.30, 2.31, 2.30, False),  # a random head that has learnt nothing yet
+        (3.0, 2.6, 2.30, False),  # one that began worse than guessing
+        (2.30, 2.60, 2.30, True),
+        (0.5, 99.0, math.inf, False),  # nobody said what guessing is worth
+        (0.5, math.nan, math.inf, True),
+        (0.5, math.inf, 1.0, True),
+    ],
+)
+def test_what_the_held_out_loss_may_lose(before: float, after: float, base: float, undone: bool) -> None:
+    best = {"loss": before} if math.isinf(base) else {"loss": before, "base": base}
+    assert bool(Watch().collapsed({"loss": after}, best)) == undone
+
+
+def test_gradients_vanish_only_while_there_is_something_to_learn() -> None:
+    faint, done, alive = Watch(), Watch(), Watch()
+    for _ in range(3):
+        faint.look(1.0, {"a": 1e-9, "b": 1e-8})
+        done.look(1e-8, {"a": 1e-9})
+        alive.look(1.0, {"a": 1e-9, "b": 1.0})
+    assert faint.vanished() == "the largest gradient norm, that of b, is 1.0e-08"
+    assert not done.vanished()
+    assert not alive.vanished()
+    assert not Watch().vanished()
+
+
+def test_a_watch_goes_on_where_it_was() -> None:
+    one, other = Watch(), Watch()
+    for i in range(70):
+        one.look(1.0 + i / 100, {"a": 1.0, "b": 2.0})
+    other.load_state(one.state())
+    assert other == one
+    assert other.losses.maxlen == one.losses.maxlen
+
+
+def test_a_repair_is_plain_values() -> None:
+    repair = Repair(phase="all", step=3, kind="explosion", reason="the loss is nan", factor=0.1)
+    assert repair.to_dict() == {
+        "phase": "all", "step": 3, "kind": "explosion", "reason": "the loss is nan", "factor": 0.1,
+    }  # fmt: skip
+    assert RepairOptions().lower < 1 < RepairOptions().raise_

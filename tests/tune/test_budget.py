@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from torchgraft.train.loader import ArrayLoader
+from torchgraft.tune import _budget
+
+FIVE = [(80, 20)] * 5
+
+
+def planned(**more):
+    return _budget.plan(**{"n": 100, "folds": FIVE, "cost": 0.01, "left": 1e9, "epochs": 0, "trials": 0, **more})
+
+
+def test_what_is_wanted_where_there_is_time():
+    found = planned()
+    assert (found["epochs"], found["folds"]) == (12, 5)
+    assert found["seconds"] == pytest.approx(0.01 * (100 * 12 + 5 * (80 * 12 + 20 * 13 / 3)))
+    assert planned(n=10_000)["epochs"] == 2
+    assert planned(n=10**6)["epochs"] == 1
+    assert planned(n=10**6, least=3)["epochs"] == 3
+
+
+def test_folds_are_given_up_first_then_epochs():
+    assert (planned(left=40.0)["epochs"], planned(left=40.0)["folds"]) == (12, 2)
+    short = planned(left=10.0)
+    assert (short["epochs"], short["folds"]) == (5, 1)
+    assert "would take" in planned(left=5.0)["skip"]
+    assert "the budget has 0 s left" in planned(left=-3.0)["skip"]
+
+
+def test_epochs_that_are_given_stay():
+    assert planned(left=40.0, epochs=12)["epochs"] == 12
+    assert planned(left=23.0, epochs=12)["folds"] == 1
+    assert "skip" in planned(left=20.0, epochs=12)
+
+
+@pytest.mark.parametrize("left", np.geomspace(6, 200, 9))
+def test_a_plan_fits(left):
+    found = planned(left=left, trials=3, least=2)
+    assert "skip" in found or found["seconds"] <= left
+    assert "skip" in found or found["epochs"] >= 4
+
+
+def test_trials_cost_two_epochs_or_what_the_method_needs():
+    assert planned(trials=3)["seconds"] - planned()["seconds"] == pytest.approx(0.01 * 3 * (80 * 2 + 20))
+    assert _budget.trial_epochs(12, 1) == 2
+    assert _budget.trial_epochs(12, 3) == 3
+    assert _budget.trial_epochs(1, 1) == 1
+
+
+def test_steps_are_timed(monkeypatch):
+    loader = _budget.Timed(ArrayLoader(np.zeros((10, 2), dtype=np.float32), None))
+    assert len(loader) == 10
+    assert loader.seconds_a_sample() == 0.0
+    clock = iter([0.0, 50.0, 52.0, 56.0, 58.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    for rows in [*loader.plan(2, None)]:
+        assert len(loader.load(rows, None)) == 2
+    # the first step warms up; the others take 2, 4 and 2 seconds for two samples
+    assert loader.seconds_a_sample() == 1.0

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from torchgraft.core.journal import Journal
+from torchgraft.tune import _finetune, full, lp_ft
+from torchgraft.tune._recipe import Recipe, TrainOptions
+from torchgraft.tune.base import Skip
+
+QUICK = {"rate": 1e-2, "epochs": 3, "batch": 10}
+
+
+def test_what_is_measured_is_what_is_shipped(hard_text, alone, shipped):
+    problem = alone(hard_text())
+    for recipe in (Recipe(), Recipe(probe=False)):
+        candidate = _finetune.fine_tune(problem, TrainOptions(**QUICK), recipe, f"probe {recipe.probe}")
+        assert candidate.chosen["epochs"] == 3
+        np.testing.assert_allclose(shipped(problem, candidate), candidate.logits, atol=1e-3)
+
+
+def test_a_random_head_is_no_start_to_fall_back_to(hard_text):
+    """Where no epoch improves on the start, the one from the probe is skipped and the other one is a rung."""
+    problem = hard_text()
+    nothing = TrainOptions(rate=1e-30, epochs=2)
+    with pytest.raises(Skip, match="on 60 held-out samples no epoch at rate 1.0e-30 beats the linear probe"):
+        _finetune.fine_tune(problem, nothing, Recipe(), "one")
+    candidate = _finetune.fine_tune(problem, nothing, Recipe(probe=False), "two")
+    assert candidate.chosen["epochs"] >= 1
+
+
+def test_rates_are_tried_and_the_one_with_the_least_loss_is_kept(hard_text):
+    problem = hard_text()
+    seen = []
+    problem = replace(problem, resources=replace(problem.resources, on_leg=lambda history: seen.append(history)))
+    options = TrainOptions(epochs=3, batch=10)
+    candidate = _finetune.fine_tune(problem, options, Recipe(rates=(1e-30, 1e-2, 1e-25)), "test")
+    assert candidate.chosen["rate"] == 1e-2
+    names = [history["phases"][0]["name"] for history in seen]
+    assert [name for name in dict.fromkeys(names) if "trying" in name] == [
+        f"test, trying rate {rate}: all layers" for rate in ("1e-30", "1e-02", "1e-25")
+    ]
+
+
+def test_all_epochs_that_are_asked_for_run(hard_text):
+    candidate = full.fit(hard_text(), full.Options(rate=1e-2, epochs=5, batch=10))
+    folds = candidate.history[:-1]
+    assert len(folds) == 2
+    assert all(len(history["legs"]) == 1 + 5 for history in folds)
+    assert candidate.chosen["of"] == 5
+
+
+def test_a_spent_budget_is_no_candidate(hard_text):
+    problem = hard_text(deadline=time.monotonic() - 1)
+    with pytest.raises(Skip, match="the budget has 0 s left"):
+        lp_ft.fit(problem, lp_ft.Options(**QUICK))
+
+
+@pytest.mark.parametrize("name", ["fold 1 of 2", "all samples"])
+def test_the_deadline_ends_it_wherever_it_is(hard_text, name):
+    """A training that was cut short is not what the folds measured, so it is not shipped."""
+    journal = Journal()
+    journal.once("full:test/text", lambda: {"rate": 1e-2, "epochs": 50, "folds": 2})
+    cut = []
+
+    def on_leg(history) -> None:
+        if name in history["phases"][0]["name"] and not cut:
+            cut.append(time.monotonic())
+
+    clock = time.monotonic
+
+    def late() -> float:
+        return clock() + (1e9 if cut else 0.0)
+
+    problem = hard_text(journal=journal, on_leg=on_leg, deadline=clock() + 1e6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchgraft.train.loop.time.monotonic", late)
+        with pytest.raises(Skip, match="the budget was spent before it was done"):
+            full.fit(problem, full.Options(batch=10))
+
+
+def test_a_training_that_explodes_is_skipped(hard_text):
+    with pytest.raises(Skip):
+        full.fit(hard_text(), full.Options(rate=1e30, epochs=2, batch=10))
+
+
+def test_the_norm_of_the_recipe_and_of_the_options(trained_photos):
+    problem = trained_photos()
+    options = {"rate": 1e-3, "epochs": 1, "batch": 16, "augment": "none"}
+    used = []
+    for recipe, more in (
+        (Recipe(probe=False), {}),
+        (Recipe(probe=False, norm="affine"), {}),
+        (Recipe(probe=False, norm="affine"), {"norm": "adapt"}),
+        (Recipe(probe=False), {"batch": 8}),
+    ):
+        candidate = _finetune.fine_tune(problem, TrainOptions(**{**options, **more}), recipe, f"run {len(used)}")
+        used.append(candidate.history[0]["phases"][0]["norm"])
+    assert used == ["train", "affine", "adapt", "frozen"]
