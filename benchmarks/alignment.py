@@ -133,7 +133,7 @@ def _coral_kernel(domains: Domains) -> np.ndarray:
 
 
 def _scale(n: int, d: int) -> None:
-    print(f"| {n} x {d} source and target | CPU s | peak memory above the data, MB |\n|---|---|---|")
+    print(f"| {n} x {d} source and target | CPU s | peak memory above that of making the data, MB |\n|---|---|---|")
     for name in SCALED:
         command = [sys.executable, __file__, "--one", name, "--n", str(n), "--d", str(d)]
         print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip(), flush=True)

@@ -13,15 +13,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 LOOP = """
 import json, sys, torch
 from torchgraft import backbones
+import torchgraft.backbones.torchvision
 from torch import nn
 from torch.utils.data import DataLoader
 data, epochs = sys.argv[1], int(sys.argv[2])
 backbone = backbones.load("packaged/efficientnet_lite0")
-trunk = backbone.module.eval()  # first: it makes torchvision importable beside a CPU torch
+trunk = backbone.module.eval()
+backbones.torchvision.library()  # makes torchvision importable beside a CPU torch
 from torchvision import datasets, transforms as T
 p = backbone.preprocessing
 norm = T.Normalize(p.mean, p.std)
@@ -79,32 +82,47 @@ print(json.dumps({"accuracy": float(learn.validate()[1])}))
 """
 
 
+FROZEN = "majority,lda,linear_probe,knn,fusion"
+"""The methods on frozen features: what is compared are ways to train a head, not the whole network."""
+
+
 def main() -> None:
-    """Run each once and print the table."""
+    """Run each, in turns, and print the table of medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/hymenoptera"))
-    parser.add_argument("--epochs", type=int, default=25, help="epochs of the frozen loop; 0: leave it out")
+    parser.add_argument("--epochs", type=int, default=25, help="epochs of the frozen loop (once); 0: leave it out")
     parser.add_argument("--fastai", help="an interpreter that has fastai, timm and the Lite0 weights")
     parser.add_argument("--backbone", default="packaged/efficientnet_lite0", help="what graft fit is given")
+    parser.add_argument("--method", default=FROZEN, help="what graft fit is given")
+    parser.add_argument("--runs", type=int, default=1, help="how often graft fit and fastai run; medians are printed")
     arguments = parser.parse_args()
     data = str(arguments.data)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("graft fit, first run", "graft fit, second run (features in the store)"):
-            out = Path(folder) / "run"
-            fit = [sys.executable, "-m", "torchgraft", "fit", f"{data}/train", "--test", f"{data}/val", "--quiet"]
-            cpu, _ = _cpu([*fit, "--backbone", arguments.backbone, "--out", str(out)], cache=folder)
-            report = json.loads((out / "report.json").read_text())
-            rows.append((name, cpu, report["test"]["accuracy"]["value"]))
-        if arguments.epochs:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(arguments.runs):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("graft fit, first run", "graft fit, second run (features in the store)"):
+                found.setdefault(name, []).append(_fit(arguments, Path(folder)))
+            if arguments.fastai:
+                cpu, printed = _cpu([arguments.fastai, "-c", FASTAI, data], cache=folder)
+                found.setdefault("fastai fine_tune(1)", []).append((cpu, printed["accuracy"]))
+    if arguments.epochs:
+        with tempfile.TemporaryDirectory() as folder:
             cpu, printed = _cpu([sys.executable, "-c", LOOP, data, str(arguments.epochs)], cache=folder)
-            rows.append((f"frozen loop, batch 4, {arguments.epochs} epochs (last epoch)", cpu, printed["accuracy"]))
-        if arguments.fastai:
-            cpu, printed = _cpu([arguments.fastai, "-c", FASTAI, data], cache=folder)
-            rows.append(("fastai fine_tune(1)", cpu, printed["accuracy"]))
+        found[f"frozen loop, batch 4, {arguments.epochs} epochs (last epoch)"] = [(cpu, printed["accuracy"])]
     print("| what | CPU s | accuracy on val | CPU s over those of the first row |\n|---|---|---|---|")
-    for name, cpu, accuracy in rows:
-        print(f"| {name} | {cpu:.1f} | {accuracy:.3f} | {cpu / rows[0][1]:.2f} |")
+    base = median(cpu for cpu, _ in found["graft fit, first run"])
+    for name, runs in found.items():
+        cpu, accuracy = (median(values) for values in zip(*runs, strict=True))
+        print(f"| {name} | {cpu:.1f} | {accuracy:.3f} | {cpu / base:.2f} |")
+
+
+def _fit(arguments: argparse.Namespace, folder: Path) -> tuple[float, float]:
+    """CPU seconds and accuracy of `graft fit` with the cache in `folder`."""
+    data, out = arguments.data, folder / "run"
+    what = ["--backbone", arguments.backbone, "--method", arguments.method, "--out", str(out)]
+    fit = [sys.executable, "-m", "torchgraft", "fit", f"{data}/train", "--test", f"{data}/val", "--quiet", *what]
+    cpu, _ = _cpu(fit, cache=str(folder))
+    return cpu, json.loads((out / "report.json").read_text())["test"]["accuracy"]["value"]
 
 
 def _cpu(command: list[str], *, cache: str) -> tuple[float, dict]:

@@ -24,8 +24,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict, list[dict]]:
     """(folder, what one process reported, what each of two did)."""
     folder = tmp_path_factory.mktemp("distributed")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1",
-           "--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]  # fmt: skip
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for command in ([sys.executable], two):
         done = subprocess.run(
             [*command, RUN, folder], env=environment, capture_output=True, text=True, timeout=200, check=False

@@ -53,8 +53,8 @@ def test_classes_draw_together_and_the_head_is_their_exact_probe(trained_text, l
     np.testing.assert_allclose(softmax(candidate.head.logits(z), axis=1), reference.predict_proba(one), atol=2e-3)
 
 
-def test_what_the_candidate_says_of_itself(trained_text) -> None:
-    problem = trained_text(k=3)
+def test_what_the_candidate_says_of_itself(hard_text) -> None:
+    problem = hard_text(k=3)
     candidate = contrastive.fit(problem, contrastive.Options(**FAST))
     assert candidate.parts[0].source == "tuned/test/text"
     assert set(candidate.chosen) == {"rate", "epochs", "of", "folds", "C"}

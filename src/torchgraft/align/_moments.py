@@ -8,7 +8,7 @@ from torchgraft.align.base import Domains
 from torchgraft.features.mapping import Standardise
 
 WIDEST = 5000
-"""D that is still tried where a D x D covariance is needed: 200 MB a matrix, a minute or two for its eigenvectors."""
+"""D that is still tried where a D x D covariance is needed: 200 MB a matrix."""
 
 
 def needs_covariance(domains: Domains) -> str:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from torchgraft.train import optim
 from torchgraft.train.groups import Group
 from torchgraft.train.optim import mixed
-from torchgraft.train.step import Loader, Step
+from torchgraft.train.step import Batch, Loader, Step
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,6 +31,7 @@ class Engine:
         self.accelerator, self.step, self.loader = accelerator, step, loader
         self.micro, self.clip = micro, clip
         self.device = accelerator.device
+        self.seen: Tensor | None = None  # samples of each class, so far
         self.step.to(self.device)
         optim.share(accelerator, step.state_dict().values())
 
@@ -59,6 +62,7 @@ class Engine:
         total = torch.zeros((), device=self.device)
         for piece in pieces:
             batch = self.loader.load(piece, generator).to(self.device)
+            self._count(batch)
             share = weighted * len(piece) / len(own)
             with self._syncing(piece is pieces[-1]):
                 with self.accelerator.autocast():
@@ -66,6 +70,19 @@ class Engine:
                 self.accelerator.backward(loss * (share * world))  # world, since processes average their gradients
             total += loss.detach() * share
         return float(self.accelerator.reduce(total, "sum"))
+
+    def _count(self, batch: Batch) -> None:
+        if batch.y is None:
+            return
+        new = batch.y.sum(0).double() if batch.y.ndim > 1 else torch.bincount(batch.y).double()
+        old = new.new_zeros(0) if self.seen is None else self.seen
+        size = max(len(old), len(new))
+        self.seen = functional.pad(old, (0, size - len(old))) + functional.pad(new, (0, size - len(new)))
+
+    def guess(self) -> float:
+        """Cross entropy of guessing by the class frequencies that the main process saw; 0 without labels."""
+        shares = torch.zeros(1) if self.seen is None else self.seen / self.seen.sum()
+        return optim.from_main(self.accelerator, [float(torch.special.entr(shares).sum())])[0]
 
     def _syncing(self, last: bool) -> AbstractContextManager:
         """Processes exchange gradients once for each global batch, with its last piece."""

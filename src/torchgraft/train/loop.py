@@ -195,6 +195,7 @@ class _Training:
         self.step.train()
         losses, reason = self._steps(self._plan(epoch)[offset : (offset // leg + 1) * leg], bar)
         self.engine.share()
+        reason = reason or self.watch.diverged(losses, self.engine.guess())
         reason = reason or (self._judge(float(np.mean(losses))) if losses else "")
         if reason:
             self._repair("explosion", reason, self.options.repair.lower)

@@ -86,7 +86,7 @@ def accelerator(precision: str = "auto", tracker: str = "", folder: str = "") ->
             raise MissingExtra(f"tracker {tracker}", tracker, tracker)
     from accelerate import Accelerator  # here: a second of imports that only training needs
     from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+    from accelerate.utils import ProjectConfiguration
 
     fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     how = _PRECISIONS[precision] or ("bf16" if fast else "no")
@@ -97,7 +97,6 @@ def accelerator(precision: str = "auto", tracker: str = "", folder: str = "") ->
         cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
         log_with=tracker or None,
         project_config=ProjectConfiguration(project_dir=folder or None, logging_dir=folder or None),
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # the loop does, once a leg
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -16,6 +16,12 @@ _LOW_LOSS, _LOW_NORM = 0.5, 0.1
 """Medians under these count as these: a training that starts from a fitted head has losses near 0 at first, and a
 single hard sample is then a hundred times the usual."""
 
+_ENOUGH = 20
+"""Steps of a leg from which its losses say more than chance."""
+
+_GUESSING = 1.02
+"""A leg's loss over that of guessing from which it counts as worse."""
+
 _LEARNT = 1e-3
 """A loss under which no gradient is needed any more."""
 
@@ -25,8 +31,9 @@ class RepairOptions:
     """When the loop steps in, and what it does.
 
     A loss over `loss_over` times the least running median, or a gradient norm over `norm_over` times its own running
-    median, is an explosion, as is anything that is not finite; so is a held-out loss that has lost more than `lost` of
-    what lay between the best one and guessing by class frequencies. On an explosion the loop goes back to the last good
+    median, is an explosion, as is anything that is not finite. So is a held-out loss that has lost more than `lost` of what
+    lay between the best one and guessing by class frequencies; and a training loss that, over half a leg, is worse than
+    guessing, or has risen since an earlier leg by more than `rose` of what guessing costs. On an explosion the loop goes back to the last good
     state and multiplies the rate by `lower`. Gradients under `vanished` (largest group, running median) multiply it by
     `raise_`. A plateau of `plateau` legs multiplies it by `decay` (0: never). After `most` explosions and vanishings
     the best state is kept.
@@ -35,6 +42,7 @@ class RepairOptions:
     loss_over: float = 10.0
     norm_over: float = 1000.0
     lost: float = 0.5
+    rose: float = 0.07
     lower: float = 0.1
     vanished: float = 1e-7
     raise_: float = 3.0
@@ -60,12 +68,14 @@ class Repair:
 
 @dataclass
 class Watch:
-    """Running medians of one phase; `look` is asked before every update, `collapsed` and `vanished` after every leg."""
+    """Running medians of one phase; `look` is asked before every update, the others after every leg."""
 
     options: RepairOptions = field(default_factory=RepairOptions)
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     norms: dict[str, deque[float]] = field(default_factory=dict)
     least: float = math.inf
+    first: float = 0.0  # the loss at the start, before the rate had warmed up
+    leg: float = math.inf  # the least median of a leg
 
     def look(self, loss: float, norms: Mapping[str, float]) -> str:
         """Why this step must not be taken; empty where it may. Healthy values join the medians."""
@@ -86,8 +96,22 @@ class Watch:
     def _learn(self, loss: float, norms: Mapping[str, float]) -> None:
         self.losses.append(loss)
         self.least = min(self.least, median(self.losses))
+        if not self.first:
+            self.first = loss
         for name, norm in norms.items():
             self.norms.setdefault(name, deque(maxlen=WINDOW)).append(norm)
+
+    def diverged(self, losses: Sequence[float], guess: float) -> str:
+        """Why the training losses of a leg say that nothing is learnt any more; `guess`: that of the frequencies."""
+        if len(losses) < _ENOUGH:
+            return ""
+        level, now = max(self.first, guess), median(losses[len(losses) // 2 :])
+        if now > _GUESSING * level:
+            return f"the training loss, {now:.3g}, is worse than guessing ({level:.3g})"
+        if now > self.leg + self.options.rose * level:
+            return f"the training loss rose from {self.leg:.3g} to {now:.3g}"
+        self.leg = min(self.leg, now)
+        return ""
 
     def collapsed(self, score: Mapping[str, float], best: Mapping[str, float]) -> str:
         """Why the held-out loss says that the last leg destroyed what there was; empty where it does not."""
@@ -108,10 +132,10 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
         norms = {name: list(seen) for name, seen in self.norms.items()}
-        return {"losses": list(self.losses), "norms": norms, "least": self.least}
+        return {"losses": list(self.losses), "norms": norms, "least": self.least, "first": self.first, "leg": self.leg}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.losses = deque(state["losses"], maxlen=WINDOW)
         self.norms = {name: deque(seen, maxlen=WINDOW) for name, seen in state["norms"].items()}
-        self.least = state["least"]
+        self.least, self.first, self.leg = state["least"], state["first"], state["leg"]

@@ -17,7 +17,8 @@ TRANSFER = True
 TRAINS = True
 AUTO = False
 
-RATES = (1e-3, 3e-4, 3e-3)
+RATES = (3e-3, 1e-3, 1e-2)
+"""About ten times those of all weights."""
 
 _LACK = "it has neither linear layers nor 1 x 1 convolutions that could be added to"
 _ATTENTION = ("attn", "attention")
