@@ -60,8 +60,9 @@ def _ladder(arguments: argparse.Namespace) -> None:
             gains.append(100 * (b["value"] - a["value"]))
             under = " (under the probe's interval)" if b["value"] < a["low"] else ""
             print(
-                f"| {name} | {seed} | {_shown(a)} | {_shown(b)} | {gains[-1]:+.1f}{under} | {found['verdict']['method']} "
-                f"| {_said(found)} | {found['seconds']['total']:.0f} | {found['cpu']:.0f} |",
+                f"| {name} | {seed} | {_shown(a)} | {_shown(b)} | {gains[-1]:+.1f}{under} "
+                f"| {found['verdict']['method']} | {_said(found)} "
+                f"| {found['seconds']['total']:.0f} | {found['cpu']:.0f} |",
                 flush=True,
             )
         goal = "" if GOALS[name] is None else f" (wanted: {GOALS[name]:+.0f})"

@@ -24,7 +24,7 @@ from torchgraft.train.loop import LoopOptions, train
 from torchgraft.train.repair import RepairOptions
 from torchgraft.train.step import Batch, Phase, Step, Validate
 
-RATES = {"adamw": 3e-3, "sgd": 3e-2}
+RATES = {"adamw": 1e-2, "sgd": 1e-1}
 OFF = RepairOptions(most=1, lower=1.0, loss_over=math.inf, norm_over=math.inf, lost=math.inf, rose=math.inf)
 NEAR = 0.02
 """Accuracy that may be lost against the well-set run."""

@@ -54,6 +54,17 @@ def test_a_near_miss_is_offered() -> None:
         registry.get("tune", "linear-probe")
 
 
+def test_a_constant_is_read_without_an_import() -> None:
+    code = (
+        "import sys; from torchgraft.core import registry as r;"
+        "print(r.constant('tune', 'full', 'AUTO', True), r.constant('tune', 'lda', 'AUTO', True), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "False"]
+    with pytest.raises(UnknownName):
+        registry.constant("tune", "nothing", "AUTO", True)
+
+
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "outside_method.py").write_text("WORD = 'from outside'")

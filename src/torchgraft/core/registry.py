@@ -11,6 +11,7 @@ import importlib
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from torchgraft.core.errors import UnknownName
 
@@ -38,6 +39,20 @@ def get(room: str, name: str) -> ModuleType:
     if name in plugins:
         return plugins[name].load()
     raise UnknownName(room, name, names(room))
+
+
+def constant(room: str, name: str, what: str, default: Any) -> Any:
+    """The plain value of an entry's constant `what`, read without importing the entry (plug-ins are imported).
+
+    `default` where the entry has no such constant. Raises `UnknownName` like `get`.
+    """
+    for path in _files(room):
+        if path.stem == name:
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.Assign) and any(getattr(t, "id", None) == what for t in node.targets):
+                    return ast.literal_eval(node.value)
+            return default
+    return getattr(get(room, name), what, default)
 
 
 def _files(room: str) -> list[Path]:

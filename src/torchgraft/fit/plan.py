@@ -43,7 +43,7 @@ def methods(asked: str) -> tuple[str, ...]:
     """
     known = registry.names("tune")
     if asked == AUTO:
-        tried = (name for name in known if getattr(registry.get("tune", name), "AUTO", True))
+        tried = (name for name in known if registry.constant("tune", name, "AUTO", default=True))
         return tuple(sorted(tried, key=lambda name: (_simplicity(name), name)))
     names = tuple(name.strip() for name in asked.split(",") if name.strip())
     for name in names:

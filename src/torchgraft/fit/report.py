@@ -227,7 +227,7 @@ def _curve(problem: Problem, entry: Entry, left: float) -> dict[str, Any] | None
     None where `left`, the seconds of the budget, are too few, or the method looks at no sample.
     """
     once = 1.5 * entry.seconds  # 10, 25 and 50 % of the labels, with something to spare
-    if not entry.candidate.parts or once > min(left, _CURVE_SECONDS):
+    if not entry.candidate.parts or entry.candidate.tuned or once > min(left, _CURVE_SECONDS):
         return None
     repeats = 3 if 3 * once < min(left, _CURVE_SECONDS) else 1
 

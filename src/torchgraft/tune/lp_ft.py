@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchgraft.tune import _finetune
+from torchgraft.tune._options import TrainOptions, applies
 from torchgraft.tune.base import Candidate, Problem
+
+__all__ = ["TRAINS", "TRANSFER", "Options", "applies", "fit"]
 
 TRANSFER = True
 TRAINS = True
-applies = _finetune.applies
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(_finetune.TrainOptions):
+class Options(TrainOptions):
     """See `TrainOptions`."""
 
 
@@ -21,6 +22,8 @@ def fit(problem: Problem, options: Options) -> Candidate:
     """LP-FT: the head is fitted to its minimum on frozen features first, so that it does not bend the backbone.
 
     Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", ICLR 2022.
-    With rate 0 it is the linear probe.
+    Before its first step it is the linear probe.
     """
-    return _finetune.fine_tune(problem, options, _finetune.Recipe(), "lp_ft")
+    from torchgraft.tune._finetune import Recipe, fine_tune  # here: it loads torch, which planning needs not
+
+    return fine_tune(problem, options, Recipe(), "lp_ft")
