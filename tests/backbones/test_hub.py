@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
@@ -50,7 +51,7 @@ def test_what_the_hub_answers(monkeypatch: pytest.MonkeyPatch, kind: type[Except
     def refuse(repository: str, allow_patterns: list[str]) -> str:
         raise answer(kind)
 
-    monkeypatch.setattr(_hub, "snapshot_download", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(UserError, match=message):
         _hub.file("org/net", ("a.safetensors", "b.bin"), backbone="x")
 
@@ -61,7 +62,7 @@ def test_a_download_goes_on_to_the_next_name(monkeypatch: pytest.MonkeyPatch, tm
             (tmp_path / "b.bin").write_bytes(b"x")
         return str(tmp_path)
 
-    monkeypatch.setattr(_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert _hub.file("org/net", ("a.safetensors", "b.bin"), backbone="x") == tmp_path / "b.bin"
     (tmp_path / "b.bin").unlink()
     with pytest.raises(UserError, match=r"has none of a.safetensors, c.bin"):
@@ -80,6 +81,6 @@ def test_a_full_disk_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None
     def full(repository: str, allow_patterns: list[str]) -> str:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(_hub, "snapshot_download", full)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
     with pytest.raises(StorageError, match="the disk is full"):
         _hub.file("org/net", ("a",), backbone="x")

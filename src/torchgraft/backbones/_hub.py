@@ -7,14 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import constants  # alone: the rest of it is loaded when something is fetched
 
 from torchgraft.core.errors import UserError
 from torchgraft.core.files import storage
@@ -43,9 +36,7 @@ def file(repository: str, names: Sequence[str], *, backbone: str) -> Path:
             return snapshot / name
     for name in names:
         # Not hf_hub_download: without a network it tries six times, for half a minute.
-        found = (
-            _fetch(lambda name=name: snapshot_download(repository, allow_patterns=[name]), repository, backbone) / name
-        )
+        found = _fetch(repository, [name], backbone) / name
         if found.is_file():
             return found
     raise UserError(
@@ -58,7 +49,7 @@ def folder(repository: str, patterns: Sequence[str], *, backbone: str, complete:
     snapshot = dict(repositories()).get(repository)
     if snapshot and complete(snapshot):
         return snapshot
-    return _fetch(lambda: snapshot_download(repository, allow_patterns=list(patterns)), repository, backbone)
+    return _fetch(repository, list(patterns), backbone)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -70,20 +61,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _fetch(download: Callable[[], str], repository: str, backbone: str) -> Path:
+def _fetch(repository: str, patterns: list[str], backbone: str) -> Path:
+    """The snapshot's folder, with the files that match."""
+    from huggingface_hub import errors, snapshot_download
+
     try:
         with storage(constants.HF_HUB_CACHE):
-            return Path(download())
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+            return Path(snapshot_download(repository, allow_patterns=patterns))
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
         raise UserError(
             f"backbone '{backbone}' is not on this machine, and the Hugging Face hub can't be reached. {WAY_OUT}"
         ) from None
-    except GatedRepoError:
+    except errors.GatedRepoError:
         raise UserError(
             f"backbone '{backbone}': the hub gives {repository} only to those who accepted its terms. "
             "Accept them on its page, then log in: `hf auth login`."
         ) from None
-    except (RepositoryNotFoundError, HFValidationError):
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise UserError(
             f"backbone '{backbone}': the Hugging Face hub has no model '{repository}' (or it is private)."
         ) from None

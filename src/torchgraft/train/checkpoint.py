@@ -41,6 +41,24 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def load_same(path: Path, signature: Mapping[str, Any]) -> dict[str, Any]:
+    """What `path` holds (nothing where there is no file), if its `signature` is this one: plain values by name.
+
+    Raises `ArtifactError` that names what differs, or as `load` does.
+    """
+    if not path.exists():
+        return {}
+    stored = load(path)
+    before = stored.get("signature")
+    unlike = [name for name, now in signature.items() if not isinstance(before, dict) or before.get(name) != now]
+    if unlike:
+        raise ArtifactError(
+            f"{path} is a checkpoint of another training: {', '.join(unlike)} were others. "
+            "Delete it to train from the start, or go on with what it was made with."
+        )
+    return stored
+
+
 def _flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)

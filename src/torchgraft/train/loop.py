@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchgraft.core.errors import ArtifactError, DataError
+from torchgraft.core.errors import DataError
 from torchgraft.core.files import clear_drafts, digest
 from torchgraft.core.progress import SILENT, Bar, Progress
 from torchgraft.train import checkpoint as checkpoints
@@ -118,6 +118,7 @@ class _Training:
         self.score: dict[str, float] = {}  # of the best state
         self.best: dict[str, Tensor] = {}
         self.good: dict[str, Any] = {}
+        self.start: dict[str, Any] = {}  # the good state at the phase's start, while its rate may prove wrong
         self.outputs: list[Tensor] = []
         self.took = self.written = 0.0
         self.clocks = (time.monotonic(), time.process_time())
@@ -159,6 +160,9 @@ class _Training:
             self.watch = Watch(self.options.repair)
             self.history.phases.append(self._described())
         self._keep_good()
+        if not stored:
+            best = {"best": self.best, "score": self.score, "bad": self.bad, "place": self.history.best}
+            self.start = deep_copied({**self.good, **best, "legs": len(self.history.legs)})
 
     def _described(self) -> dict[str, Any]:
         phase = self.phase
@@ -185,8 +189,7 @@ class _Training:
 
     def _leg(self, bar: Bar) -> None:
         """Train to the next measurement; what it did is kept, or undone at a lower rate."""
-        start = self.at
-        epoch, offset = divmod(start, self.per_epoch)
+        epoch, offset = divmod(self.at, self.per_epoch)
         if not offset:
             torch.manual_seed(mixed(3, self.options.seed, self.index, epoch))
             self.step.eval()
@@ -198,11 +201,14 @@ class _Training:
         reason = reason or self.watch.diverged(losses, self.engine.guess())
         reason = reason or (self._judge(float(np.mean(losses))) if losses else "")
         if reason:
+            reached = self.at
             self._repair("explosion", reason, self.options.repair.lower)
             self._go_back()
-            bar.advance(self.at - start - len(losses))
+            bar.advance(self.at - reached)
         elif losses:
             self._keep_good()
+            if 2 * self.at > self.total:
+                self.start = {}
             self._save(forced=self.at >= self.total or self.over)
 
     def _steps(self, plan: list[np.ndarray], bar: Bar) -> tuple[list[float], str]:
@@ -307,6 +313,12 @@ class _Training:
         }
 
     def _go_back(self) -> None:
+        """To the last good state; in the first half of a phase to its start, since its rate never was right."""
+        if self.start and 2 * self.at <= self.total:
+            self.good = deep_copied(self.start)
+            self.best, self.score, self.bad = (self.good.pop(name) for name in ("best", "score", "bad"))
+            self.history.best, legs = self.good.pop("place"), self.good.pop("legs")
+            self.history.legs, self.outputs = self.history.legs[:legs], self.outputs[:legs]
         self.at = self.good["at"]
         self.step.load_state_dict(self.good["step"])
         optim.restore(self.engine.optimizer, self.good["optimizer"])
@@ -320,15 +332,7 @@ class _Training:
         if self.accelerator.is_main_process:
             clear_drafts(self.file)
         self.signature = self._signature()
-        stored = checkpoints.load(self.file) if self.file.exists() else {}
-        before = stored.get("signature", {}) if stored else self.signature
-        unlike = [name for name, now in self.signature.items() if before.get(name) != now]
-        if unlike:
-            raise ArtifactError(
-                f"{self.file} is a checkpoint of another training: {', '.join(unlike)} were others. "
-                "Delete it to train from the start, or go on with what it was made with."
-            )
-        return stored
+        return checkpoints.load_same(self.file, self.signature)
 
     def _signature(self) -> dict[str, Any]:
         """What has to be the same for training to go on."""
@@ -350,13 +354,19 @@ class _Training:
             return
         self._clock()
         state = {"signature": self.signature, "index": self.index, "factor": self.factor, "bad": self.bad, **self.good}
-        state |= {"score": self.score, "best": self.best, "outputs": self.outputs, "history": self.history.to_dict()}
+        state |= {
+            "start": self.start,
+            "score": self.score,
+            "best": self.best,
+            "outputs": self.outputs,
+            "history": self.history.to_dict(),
+        }
         checkpoints.save(self.file, state)
         self.written = time.monotonic()
         self.took = self.written - now
 
     def _resume(self, stored: dict[str, Any]) -> None:
-        for name in ("index", "at", "factor", "bad", "score", "best", "outputs"):
+        for name in ("index", "at", "factor", "bad", "score", "best", "outputs", "start"):
             setattr(self, name, stored[name])
         self.history = History.from_dict(stored["history"])
         if self.history.stopped == SPENT:

@@ -30,20 +30,21 @@ _LEARNT = 1e-3
 class RepairOptions:
     """When the loop steps in, and what it does.
 
-    A loss over `loss_over` times the least running median, or a gradient norm over `norm_over` times its own running
-    median, is an explosion, as is anything that is not finite. So is a held-out loss that has lost more than `lost` of what
-    lay between the best one and guessing by class frequencies; and a training loss that, over half a leg, is worse than
-    guessing, or has risen since an earlier leg by more than `rose` of what guessing costs. On an explosion the loop goes back to the last good
-    state and multiplies the rate by `lower`. Gradients under `vanished` (largest group, running median) multiply it by
-    `raise_`. A plateau of `plateau` legs multiplies it by `decay` (0: never). After `most` explosions and vanishings
-    the best state is kept.
+    An explosion is: anything that is not finite; a loss over `loss_over` times its least running median; a gradient
+    norm over `norm_over` times its own running median; a held-out loss that has lost more than `lost` of what lay
+    between the best one and guessing by class frequencies; a training loss that, over half a leg, is worse than
+    guessing, or has risen since an earlier leg by more than `rose` of what guessing costs. On an explosion the loop
+    goes back to the last good state (the start of the phase in its first half: a rate that explodes so early was wrong
+    before it showed) and multiplies the rate by `lower`. Gradients under `vanished` (largest group, running median)
+    multiply it by `raise_`. A plateau of `plateau` legs multiplies it by `decay` (0: never). After `most` explosions
+    and vanishings the best state is kept.
     """
 
     loss_over: float = 10.0
     norm_over: float = 1000.0
     lost: float = 0.5
     rose: float = 0.07
-    lower: float = 0.1
+    lower: float = 0.03
     vanished: float = 1e-7
     raise_: float = 3.0
     plateau: int = 0
