@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from threadpoolctl import threadpool_info
 from torchgraft.core.types import Estimate
 from torchgraft.data import folds
 from torchgraft.evaluate import softmax
-from torchgraft.fit import plan
+from torchgraft.fit import ladder, plan
 from torchgraft.fit.ladder import Entry, climb, refit
 from torchgraft.model import assemble
 from torchgraft.tune import lda
@@ -129,3 +130,18 @@ def test_rows_of_arrays_and_lists() -> None:
     np.testing.assert_array_equal(take(np.arange(6).reshape(3, 2), rows), [[4, 5], [0, 1]])
     assert take(["a", "b", "c"], rows) == ["c", "a"]
     assert take(("a", "b", "c"), rows) == ["c", "a"]
+
+
+def test_training_is_not_begun_where_it_could_not_be_shown_to_pay(problem: Problem) -> None:
+    trains = type("Trains", (), {"TRAINS": True})
+    apart = problem.blocks["array"] + np.eye(6, dtype=np.float32)[problem.y]
+    problem = replace(problem, blocks={"array": apart})
+    (entry,), _ = climb(problem, _rungs(problem, "lda"))
+    wrong = int((entry.probabilities.argmax(1) != problem.y[entry.candidate.rows]).sum())
+    assert 0 < wrong < ladder._WORTH, "the blobs overlap a little only"
+    rung = plan.Rung(method="lp_ft", source=None, options=None)
+    assert f"wrong on {wrong} of 90" in ladder._hopeless(problem, rung, trains, [entry])
+    assert ladder._hopeless(problem, replace(rung, asked=True), trains, [entry]) == "", "asked for by name"
+    assert ladder._hopeless(problem, rung, lda, [entry]) == "", "it trains nothing"
+    (floor,), _ = climb(problem, _rungs(problem, "majority"))
+    assert ladder._hopeless(problem, rung, trains, [floor]) == "", "60 mistakes"

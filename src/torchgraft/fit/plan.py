@@ -24,11 +24,15 @@ follow, by name."""
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One thing to try: a method, on one source (None: the method takes what it needs itself), with its options."""
+    """One thing to try: a method, on one source (None: the method takes what it needs itself), with its options.
+
+    `asked`: by name. Then it is tried even where it can hardly win.
+    """
 
     method: str
     source: str | None
     options: Any
+    asked: bool = False
 
     @property
     def name(self) -> str:
@@ -54,7 +58,9 @@ def methods(asked: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (_simplicity(name), name)))
 
 
-def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any]) -> list[Rung]:
+def rungs(
+    names: Sequence[str], sources: Sequence[str], values: dict[str, Any], *, asked: bool = False
+) -> list[Rung]:
     """The rungs of `names` over `sources` (simplest backbone first).
 
     A method whose options have a `source` gives a rung for each source; one that trains, or has no such option, gives
@@ -76,7 +82,8 @@ def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any]) 
         each = "source" in fields and not getattr(registry.get("tune", name), "TRAINS", False)
         for source in sources if each else (None,):
             given = own | ({"source": source} if source else {})
-            found.append(Rung(method=name, source=source, options=core_options.build(kind, given, where=name)))
+            options = core_options.build(kind, given, where=name)
+            found.append(Rung(method=name, source=source, options=options, asked=asked))
     return found
 
 

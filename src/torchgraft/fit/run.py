@@ -81,7 +81,7 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     # what follows the climb (the test split, the report) takes a little too
     resources = dataclasses.replace(resources, deadline=start + 0.95 * (deadline - start) - 2, on_leg=live.leg)
     problem = dataclasses.replace(problem, resources=resources)
-    rungs = plan.rungs(wanted, problem.dense, options.for_methods())
+    rungs = plan.rungs(wanted, problem.dense, options.for_methods(), asked=options.method != plan.AUTO)
     with live:
         entries, skipped = climb(
             problem,
