@@ -57,7 +57,7 @@ def test_a_near_miss_is_offered() -> None:
 def test_a_constant_is_read_without_an_import() -> None:
     code = (
         "import sys; from torchgraft.core import registry as r;"
-        "print(r.constant('tune', 'full', 'AUTO', True), r.constant('tune', 'lda', 'AUTO', True), 'torch' in sys.modules)"
+        "print(*(r.constant('tune', name, 'AUTO', True) for name in ('full', 'lda')), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "False"]

@@ -49,7 +49,7 @@ class TerminalProgress(Progress):
         if self._display is None:
             self._display = _display(self._console)
         display, self._open = self._display, self._open + 1
-        task = display.add_task(what, total=total, rate="", visible=False)
+        task = display.add_task(what, total=total, rate="", note="", visible=False)
         timer = threading.Timer(self._slow, _appear, (display, task))
         timer.daemon = True
         timer.start()
@@ -82,6 +82,9 @@ class _Drawn(Bar):
             rate = _rate(self.done, time.monotonic() - self._start)
         self._display.update(self._task, advance=n, rate=rate)
 
+    def note(self, text: str) -> None:
+        self._display.update(self._task, note=text)
+
 
 class _Logged(Bar):
     """A line now and then."""
@@ -90,18 +93,23 @@ class _Logged(Bar):
         self._progress, self._what, self._total = progress, what, total
         self._start = self._said = time.monotonic()
         self._lock = threading.Lock()
+        self._note = ""
         self.done = 0
+
+    def note(self, text: str) -> None:
+        self._note = text
 
     def advance(self, n: int = 1) -> None:
         with self._lock:
             self.done += n
             now = time.monotonic()
-            if now - self._said < _BETWEEN_LINES or self.done >= self._total:
+            if now - self._said < _BETWEEN_LINES or not 0 < self.done < self._total:
                 return
             self._said = now
         took = now - self._start
         left = duration(took / self.done * (self._total - self.done))
-        self._progress.say(f"{self._what}: {self.done} of {self._total} ({_rate(self.done, took)}, {left} left)")
+        note = f", {self._note}" if self._note else ""
+        self._progress.say(f"{self._what}: {self.done} of {self._total} ({_rate(self.done, took)}, {left} left){note}")
 
 
 def duration(seconds: float) -> str:
@@ -120,7 +128,10 @@ def _rate(done: int, seconds: float) -> str:
 
 
 def _display(console: Console) -> Display:
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeRemainingColumn())
+    columns = (
+        "{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeRemainingColumn(),
+        "{task.fields[note]}",
+    )  # fmt: skip
     drawn = [TextColumn(column, markup=False) if isinstance(column, str) else column for column in columns]
     return Display(*drawn, console=console, transient=True)
 

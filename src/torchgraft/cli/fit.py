@@ -8,6 +8,7 @@ import typer
 
 from torchgraft.cli._options import with_options
 from torchgraft.cli.base import JsonFlag, Terminal
+from torchgraft.core import ranks
 from torchgraft.core.errors import OptionError
 from torchgraft.core.options import build
 from torchgraft.fit import FitOptions
@@ -43,6 +44,8 @@ def run(
     """
     _one_way_only(given, resume, from_run)
     done = _run(terminal, given, resume, from_run)
+    if not ranks.is_first():
+        return  # one of several processes speaks
     if json:
         terminal.show_json({**done.report.data, "path": str(done.path)})
         return

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from torchgraft.core import ranks
 from torchgraft.core.errors import ArtifactError
 from torchgraft.core.files import write_json
 
@@ -30,10 +31,14 @@ class Journal:
             except (ValueError, OSError, TypeError) as error:
                 raise ArtifactError(f"{path} can't be read: {error}. Delete it; the run then decides anew.") from error
 
-    def once(self, name: str, decide: Callable[[], T]) -> T:
-        """The value written under `name`, or what `decide` says now, which is then written before it is used."""
+    def once(self, name: str, decide: Callable[[], T], *, together: bool = True) -> T:
+        """The value written under `name`, or what `decide` says now, which is then written before it is used.
+
+        Of several processes all decide `together`, since a decision may take training steps, and the first one's answer
+        holds; or else this one alone.
+        """
         if name not in self.entries:
-            self.entries[name] = decide()
-            if self.path is not None:
+            self.entries[name] = ranks.agree(decide()) if together else decide()
+            if self.path is not None and ranks.is_first():
                 write_json(self.path, self.entries)
         return self.entries[name]

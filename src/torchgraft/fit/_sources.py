@@ -64,6 +64,7 @@ def gather(
         expected, left = journal.once(
             f"features:{name}",
             lambda: [_pilot(samples, backbone, engine), deadline - time.monotonic()],  # noqa: B023 - called at once
+            together=False,
         )
         if expected > left and found:
             reason = f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from torchgraft.core import registry
+from torchgraft.core import ranks, registry
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import one_thread, peak_memory
 from torchgraft.core.types import Result
@@ -74,7 +74,7 @@ def climb(
         for rung in rungs:
             method = registry.get("tune", rung.method)
             reason = method.applies(problem)
-            if not reason and time.monotonic() > deadline and entries:
+            if not reason and entries and ranks.agree(time.monotonic() > deadline):
                 reason = "the budget is spent"
             reason = reason or _hopeless(problem, rung, method, entries)
             if not reason:

@@ -58,9 +58,7 @@ def methods(asked: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (_simplicity(name), name)))
 
 
-def rungs(
-    names: Sequence[str], sources: Sequence[str], values: dict[str, Any], *, asked: bool = False
-) -> list[Rung]:
+def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any], *, asked: bool = False) -> list[Rung]:
     """The rungs of `names` over `sources` (simplest backbone first).
 
     A method whose options have a `source` gives a rung for each source; one that trains, or has no such option, gives

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from torchgraft.core import options as core_options
+from torchgraft.core import ranks
 from torchgraft.core.errors import OptionError, UserError
 from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.journal import Journal
@@ -25,7 +26,7 @@ from torchgraft.fit import plan
 from torchgraft.fit._inputs import backbone_names, default_folder, load_data
 from torchgraft.fit._live import Live
 from torchgraft.fit._sources import Sources, gather
-from torchgraft.fit.ladder import Entry, climb
+from torchgraft.fit.ladder import Entry, Skipped, climb
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.report import Outcome, Report, data_of, report_of, row_of
 from torchgraft.fit.verdict import choose
@@ -67,29 +68,22 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     start, wanted = time.monotonic(), plan.methods(options.method)
     deadline = start + core_options.seconds(options.budget)
     path = _open_folder(options, go_on=go_on)
+    progress = progress if ranks.is_first() else SILENT
     seed_everything(options.seed)
     with _nothing_left_behind(path):
         samples, findings = load_data(options, progress)
         names = backbone_names(options, samples.modality)
-    journal = Journal(path / WORK / "journal.json")
     # a fifth of the budget is left for the heads, which are quick
     features_by = start + 0.8 * (deadline - start)
-    sources = gather(samples, names, engine=options.engine, deadline=features_by, progress=progress, journal=journal)
-    extracted, (problem, rows) = time.monotonic(), make_problem(sources, options.seed)
-    live = Live(path, Path(options.target).resolve().stem, data=data_of(sources.samples, problem), progress=progress)
-    resources = make_resources(sources, path / WORK, journal, progress)
-    # what follows the climb (the test split, the report) takes a little too
-    resources = dataclasses.replace(resources, deadline=start + 0.95 * (deadline - start) - 2, on_leg=live.leg)
-    problem = dataclasses.replace(problem, resources=resources)
-    rungs = plan.rungs(wanted, problem.dense, options.for_methods(), asked=options.method != plan.AUTO)
-    with live:
-        entries, skipped = climb(
-            problem,
-            rungs,
-            deadline=deadline,
-            progress=progress,
-            after_each=lambda so_far: _save_best(so_far, problem, sources, path, live),
+    with ranks.first_goes_first():  # the others find its features in the store, its decisions in the journal
+        journal = Journal(path / WORK / "journal.json")
+        sources = gather(
+            samples, names, engine=options.engine, deadline=features_by, progress=progress, journal=journal
         )
+    extracted, (problem, rows) = time.monotonic(), make_problem(sources, options.seed)
+    problem = dataclasses.replace(problem, resources=make_resources(sources, path / WORK, journal, progress))
+    rungs = plan.rungs(wanted, problem.dense, options.for_methods(), asked=options.method != plan.AUTO)
+    problem, entries, skipped = _climb(problem, rungs, sources, path, (start, deadline))
     if not entries:
         raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
     with one_thread():
@@ -108,7 +102,31 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
             start=start,
             deadline=deadline,
         )
-        return _ship(outcome, path)
+        with ranks.first_goes_first():
+            return _ship(outcome, path) if ranks.is_first() else Run(path=path)
+
+
+def _climb(
+    problem: Problem, rungs: list[plan.Rung], sources: Sources, path: Path, clock: tuple[float, float]
+) -> tuple[Problem, list[Entry], list[Skipped]]:
+    """Climb with a live page, and the best graft so far on disk; `clock` is start and deadline of the run."""
+    start, deadline = clock
+    progress = problem.resources.progress
+    folder = path if ranks.is_first() else None
+    live = Live(folder, path.name, data=data_of(sources.samples, problem), progress=progress)
+    # what follows the climb (the test split, the report) takes a little too
+    ends = start + 0.95 * (deadline - start) - 2
+    resources = dataclasses.replace(problem.resources, deadline=ends, on_leg=live.leg)
+    problem = dataclasses.replace(problem, resources=resources)
+    with live:
+        entries, skipped = climb(
+            problem,
+            rungs,
+            deadline=deadline,
+            progress=progress,
+            after_each=lambda so_far: _save_best(so_far, problem, sources, path, live),
+        )
+    return problem, entries, skipped
 
 
 def _ship(outcome: Outcome, path: Path) -> Run:
@@ -184,7 +202,7 @@ def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
 def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, live: Live) -> None:
     verdict = choose(entries, problem.y, seed=problem.seed)
     live.rung([row_of(i, e, chosen=i == verdict.index) for i, e in enumerate(entries)], verdict.comparisons)
-    if verdict.index == len(entries) - 1:  # else the best so far is on disk already
+    if verdict.index == len(entries) - 1 and ranks.is_first():  # else the best so far is on disk already
         make_graft(entries[verdict.index], problem, sources).save(path / "model")
 
 
@@ -201,7 +219,10 @@ def _nothing_left_behind(path: Path) -> Iterator[None]:
 
 def _open_folder(options: FitOptions, *, go_on: bool) -> Path:
     """Make the run's folder and write `run.toml` into it, so that a lack of permission or space shows at once."""
-    path = Path(options.out) if options.out else default_folder(options.target)
+    path = Path(ranks.agree(str(Path(options.out) if options.out else default_folder(options.target))))
+    if not ranks.is_first():
+        ranks.agree(None)  # the first process is done with what follows
+        return path
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
     for name in (RUN_FILE, *OUTPUTS):
@@ -214,4 +235,5 @@ def _open_folder(options: FitOptions, *, go_on: bool) -> Path:
         if value
     }
     core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, **whole)})  # good from any folder
+    ranks.agree(None)
     return path
