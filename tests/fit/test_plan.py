@@ -30,6 +30,11 @@ def test_asked_methods_come_in_the_order_of_simplicity() -> None:
     assert plan.methods("fusion, majority") == ("majority", "fusion")
 
 
+def test_a_method_that_trains_never_stands_alone() -> None:
+    assert plan.methods("lp_ft") == ("linear_probe", "lp_ft")
+    assert plan.methods("full,lda") == ("lda", "full")
+
+
 def test_a_mistyped_method_gets_a_near_miss() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'linear_probe'"):
         plan.methods("linear_prob")

@@ -12,6 +12,9 @@ from torchgraft.core.errors import OptionError, UnknownName, did_you_mean
 
 AUTO = "auto"
 
+BASE = "linear_probe"
+"""What methods that train a backbone are held against."""
+
 COMMON = ("class_weight",)
 """Settings that are given to whoever knows them, and may be known to none."""
 
@@ -43,7 +46,7 @@ class Rung:
 def methods(asked: str) -> tuple[str, ...]:
     """Names from a comma-separated option, or every method that need not be asked for, in the order of simplicity.
 
-    Raises `UnknownName`.
+    Methods that train never stand alone: the linear probe is what they start from, or have to beat. Raises `UnknownName`.
     """
     known = registry.names("tune")
     if asked == AUTO:
@@ -55,7 +58,9 @@ def methods(asked: str) -> tuple[str, ...]:
             raise UnknownName("tune", name, known, see="See `graft list methods`.")
     if not names:
         raise OptionError(f"--method expects auto or names like lda,linear_probe, got {asked!r}.")
-    return tuple(sorted(names, key=lambda name: (_simplicity(name), name)))
+    if all(registry.constant("tune", name, "TRAINS", default=False) for name in names):
+        names = (*names, BASE)
+    return tuple(sorted(set(names), key=lambda name: (_simplicity(name), name)))
 
 
 def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any], *, asked: bool = False) -> list[Rung]:

@@ -168,7 +168,7 @@ def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
     return Problem(blocks=blocks, y=part.y, classes=samples.classes, folds=tuple(pairs), seed=seed), rows
 
 
-def make_resources(sources: Sources, folder: Path, journal: Journal, progress: Progress = SILENT) -> Resources:
+def make_resources(sources: Sources, folder: Path | None, journal: Journal, progress: Progress = SILENT) -> Resources:
     """What methods that train a backbone may use."""
     return Resources(
         backbones=sources.backbones,
