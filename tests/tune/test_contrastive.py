@@ -13,7 +13,7 @@ from torchgraft.core.errors import OptionError
 from torchgraft.core.journal import Journal
 from torchgraft.features import compose
 from torchgraft.features.mapping import L2
-from torchgraft.tune import contrastive, linear_probe
+from torchgraft.tune import _contrastive, contrastive, linear_probe
 from torchgraft.tune.base import Candidate, Skip
 
 FAST = {"rate": 1e-2, "epochs": 4}
@@ -66,7 +66,7 @@ def test_what_the_candidate_says_of_itself(hard_text) -> None:
 
 def test_weights_that_do_not_move_give_the_linear_probe(trained_text) -> None:
     problem = trained_text()
-    running = contrastive._Contrasting(problem, contrastive.Options(rate=1e-12, epochs=1))
+    running = _contrastive.Contrasting(problem, contrastive.Options(rate=1e-12, epochs=1), ["test/text"])
     runs = list(running._on_folds(problem.folds, 1e-12, 1))
     best = running._best_epoch(1e-12, runs, problem.folds)
     probe = linear_probe.fit(problem, linear_probe.Options(source="test/text"))
@@ -76,7 +76,7 @@ def test_weights_that_do_not_move_give_the_linear_probe(trained_text) -> None:
 
 
 def test_where_nothing_is_gained_both_rates_are_tried_and_it_is_said(trained_text, monkeypatch) -> None:
-    monkeypatch.setattr(contrastive, "RATES", (1e-13, 1e-14))
+    monkeypatch.setattr(_contrastive, "RATES", (1e-13, 1e-14))
     histories: list = []
     problem = trained_text(on_leg=histories.append)
     with pytest.raises(Skip, match=r"on 60 held-out samples no epoch at rate 1.0e-13 or 1.0e-14 beats"):
@@ -116,7 +116,7 @@ def test_a_short_budget_gives_up_folds_or_says_how_long_it_would_take(trained_te
 def test_epochs_that_are_wanted_fall_with_the_samples(trained_text) -> None:
     problem = trained_text()
     for batch, epochs in ((24, 4), (60, 12), (4, 2)):
-        running = contrastive._Contrasting(problem, contrastive.Options(batch=batch))
+        running = _contrastive.Contrasting(problem, contrastive.Options(batch=batch), ["test/text"])
         assert running._decide()["epochs"] == epochs
 
 
