@@ -12,6 +12,7 @@ alternate; medians are printed, as markdown.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -125,7 +126,7 @@ def ours(options: argparse.Namespace) -> None:
     )  # fmt: skip
     done = train(step, [phase], loader, options=LoopOptions(batch=BATCH, clip=0.0, seed=SEED))
     curve = [loss for _, loss, _ in done.history.curve]
-    losses = [curve[0], *((b - 0.9 * a) / 0.1 for a, b in zip(curve, curve[1:], strict=False))]
+    losses = [curve[0], *((b - 0.9 * a) / 0.1 for a, b in itertools.pairwise(curve))]
     _report(options, step.clocks, losses)
 
 
@@ -168,7 +169,7 @@ def plain(options: argparse.Namespace) -> None:
     network = backbone.module
     torch.manual_seed(SEED)
     head = nn.Linear(backbone.width, 2)
-    network.train()
+    network.train().requires_grad_(True)
     set_norm(network, "frozen")
     params = [*network.parameters(), *head.parameters()]
     flat = [p for p in params if p.ndim <= 1]

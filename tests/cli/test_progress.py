@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -52,6 +53,32 @@ def test_a_log_file_hears_of_long_work_now_and_then(monkeypatch) -> None:
     lines = console.file.getvalue().splitlines()
     assert [line.split(" (")[0] for line in lines] == ["counting: 1 of 4", "counting: 2 of 4"]
     assert all(line.endswith("left)") for line in lines)
+
+
+def test_a_note_stands_beside_the_bar_or_ends_the_line(monkeypatch) -> None:
+    monkeypatch.setattr(_progress, "_BETWEEN_LINES", 0.0)
+    for terminal in (True, False):
+        console = _console(terminal)
+        with TerminalProgress(console, slow=60 * (not terminal)).bar("training", 9) as bar:
+            bar.note("loss 0.41 [x]")
+            if terminal:
+                time.sleep(0.3)  # the bar is drawn ten times a second
+            bar.advance()
+        assert "loss 0.41 [x]" in console.file.getvalue()
+        assert terminal or console.file.getvalue().endswith("left), loss 0.41 [x]\n")
+
+
+def test_steps_may_be_taken_back(monkeypatch) -> None:
+    monkeypatch.setattr(_progress, "_BETWEEN_LINES", 0.0)
+    console = _console(terminal=False)
+    with TerminalProgress(console, slow=60).bar("training", 9) as bar:
+        bar.advance(2)
+        bar.advance(-2)
+        bar.advance(1)
+    assert [line.split(" (")[0] for line in console.file.getvalue().splitlines()] == [
+        "training: 2 of 9",
+        "training: 1 of 9",
+    ]
 
 
 def test_bars_may_stand_inside_one_another() -> None:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -204,79 +202,6 @@ def test_what_was_finished_stays(photos, as_samples, photo_backbone, store, erro
     again = extract(samples, photo_backbone, store=store)
     assert again.computed == 80 - 32
     assert torch.get_num_threads() >= 1
-
-
-CUT = f"""
-import sys, time
-import numpy as np, torch
-from pathlib import Path
-from torchgraft.backbones import Backbone, Network
-from torchgraft.core.types import ImagePreprocessing, TextPreprocessing
-from torchgraft.data import Samples
-from torchgraft.features import Store, extract, store
-store._FLUSH_ROWS = 16
-torch.manual_seed(0)
-class Photos(torch.nn.Sequential):
-    def forward(self, x):
-        time.sleep(float(sys.argv[4]))
-        return super().forward(x)
-class Texts(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = torch.nn.Embedding(50, 24)
-        self.linear = torch.nn.Linear(24, 24)
-    def forward(self, ids, mask):
-        time.sleep(float(sys.argv[4]))
-        return self.linear(self.embedding(ids) * (mask / mask.sum()).unsqueeze(-1))  # differs from batch to batch
-class Words:
-    padding = 0
-    def __call__(self, texts):
-        return [[len(word) for word in text.split()] for text in texts]
-root, folder, kind, _, threads = sys.argv[1:]
-if kind == "image":
-    x = sorted(Path(folder).glob("*.jpg"))
-    layers = torch.nn.Conv2d(3, 24, 4, stride=4), torch.nn.BatchNorm2d(24), torch.nn.ReLU(), torch.nn.Conv2d(24, 24, 3)
-    module, words, preprocessing = Photos(*layers).eval(), None, {SAME}
-else:
-    x = ["word " * (1 + i * 7 % 90) + str(i) for i in range(96)]
-    module, words, preprocessing = Texts().eval(), Words(), TextPreprocessing(tokenizer="w", max_tokens=99)
-backbone = Backbone(name="a", layout="map" if kind == "image" else "tokens", width=24, parameters=1, licence="",
-    pooling="avg" if kind == "image" else "mean", revision="slow", preprocessing=preprocessing,
-    build=lambda: Network(module=module, tokenizer=words))
-n = len(x)
-samples = Samples(modality=kind, ids=tuple(map(str, range(n))), x=x, y=np.full(n, -1), classes=(),
-    split=np.full(n, ""), root=Path("."))
-some = samples.take(np.arange(0, n, 7))  # as a pilot does it: batches of its own, which leave gaps in later ones
-extract(some, backbone, store=Store(root), threads=int(threads))
-found = extract(samples, backbone, store=Store(root), threads=int(threads))
-sys.stdout.buffer.write(found.z.tobytes())
-"""
-"""Extracts 96 photos of a folder, or texts, and prints the bytes of the features."""
-
-
-@pytest.mark.parametrize("kind", ["image", "text"])
-def test_a_killed_extraction_ends_with_the_same_bits(photos, store, tmp_path, kind) -> None:
-    photos(96)
-
-    def start(root: Path, pause: float, threads: int) -> subprocess.Popen:
-        command = [sys.executable, "-c", CUT, str(root), str(tmp_path), kind, str(pause), str(threads)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE)
-
-    def shards() -> int:
-        return len(list(store.root.glob("*/*.safetensors")))
-
-    whole = start(store.root / "whole", 0, 2).communicate(timeout=120)[0]
-    assert len(whole) == 96 * 24 * 4
-    process = start(store.root, 0.1, 1)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and shards() < 2 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(np.random.default_rng().uniform(0, 0.3))
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert 2 <= shards() < 96 / 16 + 1
-    assert start(store.root, 0, 2).communicate(timeout=120)[0] == whole
-    assert not list(store.root.glob("*/*.plan"))
 
 
 def test_a_damaged_shard_is_computed_again(photos, as_samples, photo_backbone, store) -> None:

@@ -171,10 +171,13 @@ def test_prune_clears_what_a_killed_process_left(tmp_path: Path) -> None:
     for name, age in ((".old", 1), (".new", None)):
         draft = tmp_path / "key" / name
         draft.mkdir(parents=True)
+        plan = tmp_path / "key" / f"{name}.plan"
+        plan.write_text("{}")
         if age:
             os.utime(draft, (age, age))
+            os.utime(plan, (age, age))
     store.prune(10**9)
-    assert [path.name for path in (tmp_path / "key").iterdir()] == [".new"]
+    assert {path.name for path in (tmp_path / "key").iterdir()} == {".new", ".new.plan"}
 
 
 def test_lies_in_the_cache() -> None:

@@ -47,6 +47,39 @@ class Noisy(ArrayLoader):
         return Batch((x + 0.1 * torch.randn(x.shape, generator=generator),), batch.y, rows)
 
 
+class Stopped(Exception):
+    """The power went out."""
+
+
+class Plain:
+    """A loader without its augmentation."""
+
+    def __init__(self, loader) -> None:
+        self.loader, self.plan = loader, loader.plan
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def load(self, rows, generator):
+        return self.loader.load(rows, None)
+
+
+class Fails:
+    """A loader that gives up at its n-th batch."""
+
+    def __init__(self, loader, after: int) -> None:
+        self.loader, self.left, self.plan = loader, after, loader.plan
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def load(self, rows, generator):
+        self.left -= 1
+        if self.left < 0:
+            raise Stopped
+        return self.loader.load(rows, generator)
+
+
 @dataclass
 class Problem:
     """Rows for training, and a measure on others."""
@@ -98,5 +131,14 @@ def problem() -> Problem:
 def tiny() -> SimpleNamespace:
     """What tests build trainings of."""
     return SimpleNamespace(
-        Net=Net, Noisy=Noisy, everything=everything, head_only=head_only, phase=phase, weights=weights, same=same
+        Net=Net,
+        Noisy=Noisy,
+        Plain=Plain,
+        Fails=Fails,
+        Stopped=Stopped,
+        everything=everything,
+        head_only=head_only,
+        phase=phase,
+        weights=weights,
+        same=same,
     )

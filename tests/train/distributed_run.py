@@ -36,10 +36,11 @@ def trained(folder: Path, name: str, *, rank: int, **more) -> dict:
         phase(epochs=1, groups=head_only, name="head"),
         phase(epochs=3, norm=more.pop("norm", "frozen"), name="all"),
     ]
-    validate = more.pop("validate", made.measure)
+    options = LoopOptions(batch=7, ema=0.8, **more.pop("options", {}))
+    file = folder / name / f"{rank}.safetensors" if os.environ.get("RANK") else None
     done = train(
-        step, phases, made.fit, options=LoopOptions(batch=7, ema=0.8, **more.pop("options", {})), validate=validate,
-        checkpoint=folder / f"{name}-{rank}.safetensors", on_leg=lambda history: seen.append(len(history.legs)), **more,
+        step, phases, made.fit, options=options, validate=more.pop("validate", made.measure), checkpoint=file,
+        on_leg=lambda history: seen.append(len(history.legs)), **more,
     )  # fmt: skip
     return {
         "curve": [loss for _, loss, _ in done.history.curve],
@@ -71,7 +72,8 @@ def main(folder: Path) -> None:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     (folder / f"{world}-{rank}.json").write_text(json.dumps(report))
     if world > 1:
-        torch.distributed.destroy_process_group()
+        torch.distributed.barrier()
+        os._exit(0)  # the end of an interpreter with gloo's threads may hang or abort
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from torchgraft.train import optim
 from torchgraft.train._engine import Engine
 from torchgraft.train.loader import ArrayLoader
+from torchgraft.train.step import Batch
 
 RUN = Path(__file__).with_name("distributed_run.py")
 
@@ -27,7 +28,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict, list[dict]]:
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for command in ([sys.executable], two):
         done = subprocess.run(
-            [*command, RUN, folder], env=environment, capture_output=True, text=True, timeout=200, check=False
+            [*command, RUN, folder], env=environment, capture_output=True, text=True, timeout=100, check=False
         )
         assert done.returncode == 0, done.stderr[-3000:]
     reports = [json.loads((folder / name).read_text()) for name in ("1-0.json", "2-0.json", "2-1.json")]
@@ -59,8 +60,8 @@ def test_the_main_process_decides(runs) -> None:
 
 
 def test_the_main_process_alone_writes_checkpoints(runs) -> None:
-    written = {path.name for path in runs[0].glob("*.safetensors")}
-    assert written == {f"{name}-0.safetensors" for name in ("frozen", "pieces", "statistics", "patience")}
+    written = {f"{path.parent.name}/{path.name}" for path in runs[0].rglob("*.safetensors")}
+    assert written == {f"{name}/0.safetensors" for name in ("frozen", "pieces", "statistics", "patience")}
 
 
 def test_the_gradient_is_that_of_the_mean_loss(tiny) -> None:
@@ -81,3 +82,16 @@ def test_the_gradient_is_that_of_the_mean_loss(tiny) -> None:
         after = np.sqrt(sum(norm**2 for norm in engine.norms().values()))
         assert after == pytest.approx(min(total, 0.5), abs=1e-4)
         engine.close()
+
+
+def test_what_guessing_costs_by_hand(tiny) -> None:
+    """Classes 0, 0, 1, 2 seen: 1.5 log 2. Soft targets count by their shares; without labels it is 0."""
+    z = np.zeros((4, 2, 4, 4), dtype=np.float32)
+    engine = Engine(optim.accelerator("fp32"), tiny.Net(), ArrayLoader(z, None), micro=0, clip=0.0)
+    assert engine.guess() == 0.0
+    engine._count(Batch((torch.zeros(2),), torch.tensor([0, 0]), np.arange(2)))
+    assert engine.guess() == 0.0
+    engine._count(Batch((torch.zeros(2),), torch.tensor([[0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]), np.arange(2)))
+    assert engine.guess() == pytest.approx(1.5 * np.log(2))
+    engine._count(Batch((torch.zeros(2),), None, np.arange(2)))
+    assert engine.guess() == pytest.approx(1.5 * np.log(2))

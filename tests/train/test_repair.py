@@ -60,6 +60,26 @@ def test_what_the_held_out_loss_may_lose(before: float, after: float, base: floa
     assert bool(Watch().collapsed({"loss": after}, best)) == undone
 
 
+def test_a_leg_that_is_worse_than_guessing_or_than_an_earlier_one_diverged() -> None:
+    """Level 2.3, the larger of guessing and the first loss: 1.02 and 0.07 times it are the limits."""
+    watch = Watch()
+    watch.look(2.2, {})
+    assert not watch.diverged([2.9] * 15 + [2.34] * 15, 2.3)
+    assert watch.diverged([2.0] * 15 + [2.35] * 15, 2.3) == "the training loss, 2.35, is worse than guessing (2.3)"
+    assert not watch.diverged([1.5] * 30, 2.3)
+    assert not watch.diverged([1.66] * 30, 2.3)
+    assert watch.diverged([1.67] * 30, 2.3) == "the training loss rose from 1.5 to 1.67"
+    assert not watch.diverged([9.0] * 19, 2.3)  # too few to tell
+
+
+def test_the_first_leg_from_a_fitted_head_may_rise() -> None:
+    """As measured: 0.22 to 0.48 of 1.79 (questions), 0.55 to 0.82 of 2.30 (small photos); 2.06 at a rate too high."""
+    for first, leg, guess, bad in ((0.22, 0.48, 1.79, False), (0.55, 0.82, 2.3, False), (0.22, 2.06, 1.79, True)):
+        watch = Watch()
+        watch.look(first, {})
+        assert bool(watch.diverged([leg] * 25, guess)) == bad
+
+
 def test_gradients_vanish_only_while_there_is_something_to_learn() -> None:
     faint, done, alive = Watch(), Watch(), Watch()
     for _ in range(3):

@@ -31,4 +31,4 @@ def test_a_phase_warms_up_and_cools_down_with_frozen_statistics(tiny) -> None:
     phase = Phase(name="all", epochs=1, rate=0.1, groups=tiny.everything)
     assert (phase.norm, phase.schedule(0.0), phase.schedule(0.1)) == ("frozen", 0.0, 1.0)
     assert phase.schedule(1.0) == pytest.approx(0.0)
-    assert phase.groups(tiny.Net())[-1].name == "head"
+    assert phase.groups(tiny.Net())[-1].name == "head (no decay)"

@@ -5,6 +5,7 @@ them), one shard per few hundred samples. A shard holds `keys` (n x 32 uint8, th
 `z` (n x D float32), `sums` (n uint32, CRC-32 of each row of z) and `flags` (n uint8). Shards are written under a
 temporary name and renamed, never changed afterwards; so no locks are needed, two processes may use one store, and what
 was finished survives a kill. A shard that is damaged or has vanished is passed over: its samples are computed again.
+Beside them, `<digest>.plan` says how an extraction that is not done yet goes on (see `_plan`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from safetensors.numpy import save
 
 from torchgraft.core.errors import StorageError
 from torchgraft.core.files import cache_root, replacing
+from torchgraft.features import _plan
 
 _SUFFIX = ".safetensors"
 _FLUSH_ROWS, _FLUSH_SECONDS = 256, 5.0
@@ -61,9 +63,9 @@ class Store:
         Remains of killed processes that are older than a day go too. Safe beside running extractions: what they
         miss they compute again.
         """
-        for draft in self.root.glob("*/.*"):
-            if draft.is_dir() and time.time() - _modified(draft) > _STALE_SECONDS:
-                shutil.rmtree(draft, ignore_errors=True)
+        for remains in (*self.root.glob("*/.*"), *self.root.glob(f"*/*{_plan.SUFFIX}")):
+            if time.time() - _modified(remains) > _STALE_SECONDS:
+                shutil.rmtree(remains, ignore_errors=True) if remains.is_dir() else _plan.remove(remains)
         files = sorted(self._files(), key=lambda found: found[1].st_mtime_ns)
         total = sum(status.st_size for _, status in files)
         freed = 0

@@ -2,12 +2,13 @@
 
 from torchgraft.model._inputs import as_samples
 from torchgraft.model.graft import Blocks, Graft, Part, Predictions, assemble, load
-from torchgraft.model.heads import Head, KNNHead, LinearHead, MlpHead
+from torchgraft.model.heads import FusedHead, Head, KNNHead, LinearHead, MlpHead
 from torchgraft.model.prior import Prior, adjust, estimate_prior
 from torchgraft.model.tuned import Tuned
 
 __all__ = [
     "Blocks",
+    "FusedHead",
     "Graft",
     "Head",
     "KNNHead",

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchgraft.core.errors import DataError
+from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.files import clear_drafts, digest
 from torchgraft.core.progress import SILENT, Bar, Progress
 from torchgraft.train import checkpoint as checkpoints
@@ -34,6 +34,9 @@ from torchgraft.train.step import Loader, Phase, Step, Validate
 
 _SHARE = 20
 """A checkpoint is written when training took this many times as long as writing the last one."""
+
+_STATE = ("index", "factor", "bad", "score", "best", "outputs", "start")
+"""What a checkpoint holds of a training, beside its last good state and its history."""
 
 SPENT = "the budget is spent"
 
@@ -215,7 +218,7 @@ class _Training:
         """Training losses of the steps that were taken, and why the next one must not be (empty where it may)."""
         losses: list[float] = []
         for rows in plan:
-            if self._agreed(time.monotonic() > self.deadline):
+            if any(optim.from_main(self.accelerator, [time.monotonic() > self.deadline])):
                 self.history.stopped = SPENT
                 break
             loss, rate, reason = self._update(rows)
@@ -332,7 +335,10 @@ class _Training:
         if self.accelerator.is_main_process:
             clear_drafts(self.file)
         self.signature = self._signature()
-        return checkpoints.load_same(self.file, self.signature)
+        stored = checkpoints.load_same(self.file, self.signature)
+        if any(optim.from_main(self.accelerator, [bool(stored)])) != bool(stored):
+            raise ArtifactError(f"{self.file} is not the same for all processes: put it where each of them sees it.")
+        return stored
 
     def _signature(self) -> dict[str, Any]:
         """What has to be the same for training to go on."""
@@ -348,25 +354,18 @@ class _Training:
     def _save(self, *, forced: bool) -> None:
         """Write the last good state to disk, so seldom that it costs a twentieth of the time at most."""
         now = time.monotonic()
-        if not self.file or not self.accelerator.is_main_process:
-            return
-        if not forced and now - self.written < _SHARE * self.took:
+        soon = now - self.written < _SHARE * self.took and not forced
+        if not self.file or soon or not self.accelerator.is_main_process:
             return
         self._clock()
-        state = {"signature": self.signature, "index": self.index, "factor": self.factor, "bad": self.bad, **self.good}
-        state |= {
-            "start": self.start,
-            "score": self.score,
-            "best": self.best,
-            "outputs": self.outputs,
-            "history": self.history.to_dict(),
-        }
+        state = {**self.good, "signature": self.signature, "history": self.history.to_dict()}
+        state |= {name: getattr(self, name) for name in _STATE}
         checkpoints.save(self.file, state)
         self.written = time.monotonic()
         self.took = self.written - now
 
     def _resume(self, stored: dict[str, Any]) -> None:
-        for name in ("index", "at", "factor", "bad", "score", "best", "outputs", "start"):
+        for name in ("at", *_STATE):
             setattr(self, name, stored[name])
         self.history = History.from_dict(stored["history"])
         if self.history.stopped == SPENT:
@@ -397,6 +396,3 @@ class _Training:
     def _log(self, values: dict[str, float]) -> None:
         if self.options.tracker:
             self.accelerator.log(values, step=self.history.steps)
-
-    def _agreed(self, flag: bool) -> bool:
-        return bool(optim.from_main(self.accelerator, [flag])[0])

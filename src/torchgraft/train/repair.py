@@ -44,7 +44,7 @@ class RepairOptions:
     norm_over: float = 1000.0
     lost: float = 0.5
     rose: float = 0.07
-    lower: float = 0.03
+    lower: float = 0.05
     vanished: float = 1e-7
     raise_: float = 3.0
     plateau: int = 0
