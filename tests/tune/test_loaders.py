@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
+from torchgraft.backbones import Network
 from torchgraft.train.augment import AugmentOptions, suggest
 from torchgraft.tune._loaders import augmentation, loader_for
 from torchgraft.tune._recipe import TrainOptions
@@ -12,7 +17,7 @@ from torchgraft.tune._recipe import TrainOptions
 def test_texts_as_their_tokens(hard_text):
     problem = hard_text()
     backbone = problem.resources.backbones["test/text"]
-    batch = loader_for(problem, backbone, TrainOptions()).load(np.array([3, 1]), None)
+    batch = loader_for(problem, backbone, TrainOptions())[0].load(np.array([3, 1]), None)
     assert batch.inputs[0].tolist() == backbone.tokenizer([problem.blocks["text"][i] for i in (3, 1)])
     assert batch.y.tolist() == problem.y[[3, 1]].tolist()
 
@@ -21,7 +26,7 @@ def test_texts_as_their_tokens(hard_text):
 def test_photos_are_mixed_where_asked(trained_photos, mixing):
     problem = trained_photos()
     backbone = problem.resources.backbones["test/photo"]
-    loader = loader_for(problem, backbone, TrainOptions(augment="none", **mixing))
+    loader, _ = loader_for(problem, backbone, TrainOptions(augment="none", **mixing))
     plain = loader.load(np.arange(8), None)
     assert plain.inputs[0].shape == (8, 16, 16, 3)
     assert plain.y.tolist() == problem.y[:8].tolist()
@@ -32,5 +37,35 @@ def test_photos_are_mixed_where_asked(trained_photos, mixing):
 
 def test_augmentation_by_number_and_size(trained_photos):
     problem = trained_photos()
-    assert augmentation(problem, TrainOptions(augment="none")) == AugmentOptions()
-    assert augmentation(problem, TrainOptions()) == suggest(24, 2, (16, 16))[0]
+    backbone = problem.resources.backbones["test/photo"]
+    off, words = augmentation(problem, backbone, TrainOptions(augment="none"))
+    assert (off, words) == (AugmentOptions(), "pictures stay as they are")
+    found, words = augmentation(problem, backbone, TrainOptions())
+    assert (found, words) in [suggest(24, 2, (16, 16), asymmetric=way) for way in (False, True)]
+
+
+def test_pictures_whose_mirror_images_are_of_another_class_are_not_mirrored(trained_photos, tmp_path):
+    """Dark on the left is one class, dark on the right the other; the features are the picture itself."""
+    rng = np.random.default_rng(0)
+    paths, y = [], np.arange(60) % 2
+    for i, side in enumerate(y):
+        picture = np.full((16, 16, 3), 200, np.uint8)
+        picture[:, 8 * side : 8 * side + 8] = 20 + rng.integers(0, 20)
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(picture).save(paths[-1])
+    problem = trained_photos()
+    backbone = replace(
+        problem.resources.backbones["test/photo"], build=lambda: Network(module=nn.AdaptiveAvgPool2d(2)), width=3
+    )
+    halves = replace(backbone, build=lambda: Network(module=_Halves()), width=6)
+    problem = replace(problem, blocks={"image": paths}, y=y)
+    assert augmentation(problem, halves, TrainOptions())[0].flip == 0.0
+    assert augmentation(problem, backbone, TrainOptions())[0].flip == 0.5, "an average knows no side"
+
+
+class _Halves(nn.Module):
+    """B x 3 x H x W -> B x 6 x 1 x 1: the mean colours of the left and of the right half."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = x.chunk(2, dim=3)
+        return torch.cat([left.mean((2, 3)), right.mean((2, 3))], dim=1)[:, :, None, None]

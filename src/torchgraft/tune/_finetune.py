@@ -21,7 +21,7 @@ from torchgraft.train.loader import Subset, outputs
 from torchgraft.train.loop import SPENT, LoopOptions, Trained, train
 from torchgraft.train.loss import ClassLoss, LossOptions, log_prior
 from torchgraft.train.norm import choose_norm
-from torchgraft.train.step import Loader, Phase, Validate
+from torchgraft.train.step import Phase, Validate
 from torchgraft.tune._budget import TRIAL, Timed, plan, trial_epochs
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
@@ -54,7 +54,7 @@ class _FineTuning:
         self.backbone: Backbone = self.resources.backbones[self.source]
         self.mapping = L2() if recipe.probe else Identity()
         self.classes = len(problem.classes)
-        self.loader: Loader = loader_for(problem, self.backbone, options)
+        self.loader, self.said = loader_for(problem, self.backbone, options)
         self.key = f"{method}:{self.source}"
 
     def run(self) -> Candidate:
@@ -65,9 +65,11 @@ class _FineTuning:
             raise Skip(decided["skip"])
         rate, epochs, folds = (decided[name] for name in ("rate", "epochs", "folds"))
         runs: list[Trained] = []
+        said: dict[str, str] = {}
         for i in range(folds):
             fit, held = self.problem.folds[i]
             step = self._classifier(heads[i], fit)
+            said = said or self._say(decided, step)
             runs.append(self._train(step, fit, held, rate, epochs, f"fold {i + 1} of {folds}"))
             _check(runs[-1], rate, trained=not self.recipe.probe)
             if self.recipe.probe and (i or folds == 1) and not self._best_epoch(runs)[0]:
@@ -81,7 +83,7 @@ class _FineTuning:
         last = self._train(final, everything, None, rate * lowered, epochs, "all samples", legs=max(epoch, 1))
         _check(last, rate * lowered)
         chosen = {"rate": rate * lowered, "epochs": epoch, "of": epochs, "folds": folds}
-        return self._candidate(final, [*runs, last], logits, chosen)
+        return self._candidate(final, [*runs, last], logits, chosen | said)
 
     def _candidate(self, step: Classifier, runs: list[Trained], logits: np.ndarray, chosen: dict) -> Candidate:
         self.recipe.unwrap(step)
@@ -175,11 +177,24 @@ class _FineTuning:
         recipe.wrap(step, self.problem, rows)
         return step
 
-    def _norm(self, step: Classifier) -> str:
+    def _norm(self, step: Classifier) -> tuple[str, str]:
+        """The BatchNorm policy, and why."""
         if self.options.norm != "auto":
-            return self.options.norm
-        chosen = choose_norm(step.network, batch=self.options.batch, backbone_frozen=False)[0]
-        return chosen if chosen == "none" else self.recipe.norm or chosen
+            return self.options.norm, "as asked"
+        chosen, why = choose_norm(step.network, batch=self.options.batch, backbone_frozen=False)
+        if chosen != "none" and self.recipe.norm:
+            return self.recipe.norm, f"as {self.method} has it"
+        return chosen, why
+
+    def _say(self, decided: dict[str, Any], step: Classifier) -> dict[str, str]:
+        """Tell what was decided for the data; the same as values for the report."""
+        policy, why = self._norm(step)
+        said = {"norm": f"{policy} ({why})", "augmentation": self.said}
+        self.resources.progress.say(
+            f"{self.method}: rate {decided['rate']:.1e}, up to {decided['epochs']} epochs on {decided['folds']} of "
+            f"{len(self.problem.folds)} folds. BatchNorm {said['norm']}. {self.said[:1].upper()}{self.said[1:]}"
+        )
+        return said
 
     def _train(self, step, rows, held, rate, epochs, name, *, legs: int = 0, keep: bool = True) -> Trained:
         """Train on `rows`; with `held` rows, measured on them after every epoch."""
@@ -204,7 +219,7 @@ class _FineTuning:
         )
 
     def _phases(self, step: Classifier, rate: float, epochs: int) -> Sequence[Phase]:
-        return self.recipe.phases(step, self.options, rate, epochs, self._norm(step))
+        return self.recipe.phases(step, self.options, rate, epochs, self._norm(step)[0])
 
     def _measure(self, held: np.ndarray) -> Validate:
         y = self.problem.y[held]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from torchgraft.backbones import Backbone
-from torchgraft.train.augment import AugmentOptions, suggest
-from torchgraft.train.loader import ImageLoader, TextLoader
+from torchgraft.features import compose
+from torchgraft.train.augment import AugmentOptions, flip_is_safe, suggest
+from torchgraft.train.loader import ImageLoader, TextLoader, outputs
 from torchgraft.train.mix import MixOptions
 from torchgraft.train.step import Loader
 from torchgraft.tune.base import Problem
@@ -17,27 +19,47 @@ if TYPE_CHECKING:
     from torchgraft.tune._recipe import TrainOptions
 
 
-def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> Loader:
-    """All N samples of the problem, decoded or tokenised for this backbone."""
+_MIRRORED = 200
+"""Pictures whose mirror images are looked at before any is mirrored in training."""
+
+
+def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> tuple[Loader, str]:
+    """All N samples of the problem, decoded or tokenised for this backbone; how they are augmented, in words."""
     values, classes = problem.blocks[backbone.modality], len(problem.classes)
     if backbone.modality == "text":
-        return TextLoader(values, problem.y, backbone, classes=classes)
-    return ImageLoader(
+        return TextLoader(values, problem.y, backbone, classes=classes), "texts stay as they are"
+    augment, words = augmentation(problem, backbone, options)
+    loader = ImageLoader(
         values,
         problem.y,
         backbone.preprocessing,
         classes=classes,
-        augment=augmentation(problem, options),
+        augment=augment,
         mixing=MixOptions(mixup=options.mixup, cutmix=options.cutmix),
         progress=problem.resources.progress,
     )
+    return loader, words
 
 
-def augmentation(problem: Problem, options: TrainOptions) -> AugmentOptions:
-    """None, or what suits the number of pictures and their size."""
+def augmentation(problem: Problem, backbone: Backbone, options: TrainOptions) -> tuple[AugmentOptions, str]:
+    """None, or what suits the number of pictures, their size, and whether a mirror image keeps its class; and why."""
     if options.augment == "none":
-        return AugmentOptions()
-    return suggest(len(problem.y), len(problem.classes), _typical_size(problem.blocks["image"]))[0]
+        return AugmentOptions(), "pictures stay as they are"
+    size = _typical_size(problem.blocks["image"])
+    return suggest(len(problem.y), len(problem.classes), size, asymmetric=not _mirrors(problem, backbone))
+
+
+def _mirrors(problem: Problem, backbone: Backbone) -> bool:
+    """Whether mirrored pictures keep their class, by the backbone's own features of some of them."""
+    rows = np.sort(np.random.default_rng(problem.seed).permutation(len(problem.y))[:_MIRRORED])
+    paths = [problem.blocks["image"][i] for i in rows]
+    loader = ImageLoader(paths, None, backbone.preprocessing)
+    network = compose(backbone, problem.resources.poolings[backbone.name])
+    both = [
+        outputs(loader, np.arange(len(rows)), compute, batch=16, device=torch.device("cpu"))
+        for compute in (lambda batch: network(*batch.inputs), lambda batch: network(batch.inputs[0].flip(2)))
+    ]
+    return flip_is_safe(*both, problem.y[rows])
 
 
 def _typical_size(paths) -> tuple[int, int]:
