@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from torchgraft.core.errors import OptionError
 from torchgraft.model import Graft
-from torchgraft.serve import Item, Row, open_inputs, predict, write_csv, write_jsonl
+from torchgraft.serve import Item, Row, open_inputs, predict, shifted, write_csv, write_jsonl
 
 
 def _items(x: np.ndarray) -> list[Item]:
@@ -96,3 +98,26 @@ def test_jsonl_reads_back() -> None:
         },
         {"id": "b", "error": "gone"},
     ]
+
+
+def test_label_shift_finds_the_new_frequencies_and_keeps_what_failed(numbers: Graft) -> None:
+    """Two Gaussians at -1 and 1: log p(dog)/p(cat) = 2 x. The graft knows equal classes, the samples are 90 to 10."""
+    graft = replace(numbers, prior=(0.5, 0.5), temperature=1.0)
+    rng = np.random.default_rng(0)
+    y = (rng.random(4000) < 0.1).astype(int)
+    x = rng.normal(size=4000) + np.where(y == 1, 1.0, -1.0)
+    items = [*_items(np.stack([-x, x], axis=1)), Item(id="gone", value=None, error="lost")]
+    plain = list(predict(graft, items))
+    rows, prior = shifted(graft, plain)
+    np.testing.assert_allclose(prior, [0.9, 0.1], atol=0.02)
+    assert [row.id for row in rows] == [row.id for row in plain]
+    assert rows[-1].error == "lost"
+    right = [np.mean([row.label == graft.classes[k] for row, k in zip(r, y, strict=False)]) for r in (plain, rows)]
+    assert right[1] > right[0] + 0.02
+    same, prior = shifted(graft, [plain[-1]])
+    assert (same[0].error, prior.tolist()) == ("lost", [0.5, 0.5])
+
+
+def test_label_shift_needs_the_frequencies_of_training(numbers: Graft) -> None:
+    with pytest.raises(OptionError, match="Fit it again"):
+        shifted(replace(numbers, prior=()), [])

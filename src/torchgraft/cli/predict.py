@@ -53,6 +53,10 @@ def run(
     text: Annotated[
         str | None, typer.Option("--text", help="Column that holds the texts. Found by itself where it is clear.")
     ] = None,
+    label_shift: Annotated[
+        bool,
+        typer.Option("--label-shift", help="Classes may be more or less frequent here than in training: estimate it."),
+    ] = False,
 ) -> None:
     """Write one row for each sample: id, label, confidence, abstained, the probability of every class, error.
 
@@ -70,18 +74,25 @@ def run(
     graft = load(model)
     stdin = sys.stdin.buffer if "-" in paths else None
     inputs = open_inputs(paths, graft.modality, options=ReadOptions(text=text), stdin=stdin)
-    counts = _write(terminal, graft, inputs.items, kind, out)
+    counts = _write(terminal, graft, inputs.items, kind, out, label_shift)
     note_findings(terminal, inputs.findings)
     _sum_up(terminal, counts, out)
 
 
-def _write(terminal: Terminal, graft: Graft, items: Iterable[Item], kind: str, out: str | None) -> dict[str, int]:
+def _write(
+    terminal: Terminal, graft: Graft, items: Iterable[Item], kind: str, out: str | None, label_shift: bool
+) -> dict[str, int]:
     from torchgraft import serve
 
     write = serve.write_jsonl if kind == "jsonl" else serve.write_csv
     counts = {"predicted": 0, "abstained": 0, "unreadable": 0}
+    rows: Iterable[Row] = serve.predict(graft, items, progress=terminal.progress)
+    if label_shift:
+        rows, prior = serve.shifted(graft, rows)
+        shares = zip(graft.classes, graft.prior, prior, strict=True)
+        terminal.progress.say("Class frequencies: " + ", ".join(f"{c} {a:.0%} -> {b:.0%}" for c, a, b in shares))
     with _stream(out) as stream:
-        for row in write(stream, serve.predict(graft, items, progress=terminal.progress), graft.classes):
+        for row in write(stream, rows, graft.classes):
             _count(terminal, counts, row)
     return counts
 

@@ -46,7 +46,8 @@ class Rung:
 def methods(asked: str) -> tuple[str, ...]:
     """Names from a comma-separated option, or every method that need not be asked for, in the order of simplicity.
 
-    Methods that train never stand alone: the linear probe is what they start from, or have to beat. Raises `UnknownName`.
+    Methods that train never stand alone: the linear probe is what they start from, or have to beat.
+    Raises `UnknownName`.
     """
     known = registry.names("tune")
     if asked == AUTO:

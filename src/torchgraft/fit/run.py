@@ -196,7 +196,16 @@ def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
         threshold=abstain(problem.y[candidate.rows], entry.probabilities)["threshold"],
         backbones={name: one for name, one in about.items() if name in used},
         tuned=candidate.tuned,
+        prior=_prior(entry, problem),
     )
+
+
+def _prior(entry: Entry, problem: Problem) -> tuple[float, ...]:
+    """The class frequencies that the entry's probabilities assume: those of training, or equal ones if it balances."""
+    counts = np.bincount(problem.y, minlength=len(problem.classes)).astype(float)
+    if getattr(entry.rung.options, "class_weight", "none") == "balanced":
+        counts = (counts > 0).astype(float)
+    return tuple((counts / counts.sum()).tolist())
 
 
 def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, live: Live) -> None:

@@ -73,7 +73,8 @@ class Graft:
 
     `backbones` holds, for each source that is a backbone, what it was when the head was fitted (name, revision,
     pooling, licence, width); `tuned` the weights of those that were trained further. A sample whose largest probability
-    is under `threshold` is abstained on.
+    is under `threshold` is abstained on. `prior` holds the C class frequencies that its probabilities assume (empty:
+    not known).
     """
 
     parts: tuple[Part, ...]
@@ -85,6 +86,7 @@ class Graft:
     threshold: float = 0.0
     backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    prior: tuple[float, ...] = ()
 
     def log_probabilities(self, blocks: Blocks) -> np.ndarray:
         """N x C calibrated log-probabilities from the values of each source (see `blocks`)."""
@@ -164,6 +166,7 @@ class Graft:
             "temperature": self.temperature,
             "threshold": self.threshold,
             "backbones": {name: dict(about) for name, about in self.backbones.items()},
+            "prior": list(self.prior),
         }
         head, arrays = self.head.state()
         arrays = {f"head.{name}": a for name, a in arrays.items()}
@@ -196,6 +199,7 @@ class Graft:
                 temperature=float(config["temperature"]),
                 threshold=float(config["threshold"]),
                 backbones=config["backbones"],
+                prior=tuple(float(share) for share in config.get("prior", ())),
                 tuned={
                     one["source"]: Tuned(
                         base=one["base"], revision=one["revision"], arrays=_under(arrays, f"tuned.{i}.")

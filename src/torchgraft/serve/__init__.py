@@ -2,7 +2,7 @@
 
 from torchgraft.serve.evaluate import compare, evaluate, held_out
 from torchgraft.serve.inputs import Inputs, Item, open_inputs
-from torchgraft.serve.predict import Row, predict, write_csv, write_jsonl
+from torchgraft.serve.predict import Row, predict, shifted, write_csv, write_jsonl
 
 __all__ = [
     "Inputs",
@@ -13,6 +13,7 @@ __all__ = [
     "held_out",
     "open_inputs",
     "predict",
+    "shifted",
     "write_csv",
     "write_jsonl",
 ]

@@ -11,8 +11,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from torchgraft.core.errors import OptionError
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.model import Graft, Predictions
+from torchgraft.model import Graft, Predictions, estimate_prior
 from torchgraft.serve.inputs import Item
 
 CHUNK = 2048
@@ -46,6 +47,29 @@ def predict(graft: Graft, items: Iterable[Item], *, chunk: int = CHUNK, progress
         rows = iter(_rows(graft, usable, progress))
         for item in part:
             yield Row(id=item.id, error=item.error) if item.error else next(rows)
+
+
+def shifted(graft: Graft, rows: Iterable[Row]) -> tuple[list[Row], np.ndarray]:
+    """All rows under the class frequencies of these samples, and these C frequencies, estimated by EM without a label.
+
+    Right where classes look as they did in training and only their frequencies differ (Saerens et al. 2002, see
+    `model.estimate_prior`); every row is held in memory. Raises `OptionError` where the graft's own frequencies are
+    not known.
+    """
+    if not graft.prior:
+        raise OptionError("--label-shift needs the class frequencies of training; this model has none. Fit it again.")
+    rows = list(rows)
+    known = [row for row in rows if row.probabilities is not None]
+    if not known:
+        return rows, np.array(graft.prior)
+    found = estimate_prior(np.stack([row.probabilities for row in known]), np.array(graft.prior))
+    adjusted = iter(found.adjusted)
+    return [row if row.probabilities is None else _moved(graft, row, next(adjusted)) for row in rows], found.prior
+
+
+def _moved(graft: Graft, row: Row, p: np.ndarray) -> Row:
+    label, unsure = graft.classes[int(p.argmax())], bool(p.max() < graft.threshold)
+    return Row(id=row.id, label=label, abstained=unsure, probabilities=p)
 
 
 def write_csv(stream: IO[str], rows: Iterable[Row], classes: Sequence[str]) -> Iterator[Row]:
