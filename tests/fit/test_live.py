@@ -216,7 +216,7 @@ def test_a_real_training_is_drawn_while_it_runs_and_after(tmp_path: Path, monkey
         more = {"memory": entry.memory, "options": dict(entry.candidate.chosen), "training": training}
         return {"rung": i, "method": entry.rung.method, "metrics": metrics, "seconds": entry.seconds, **more}
 
-    rungs = plan.rungs(("majority", "full"), ("test/tiny",), {"rate": 1e-2, "epochs": 2})
+    rungs = plan.rungs(("majority", "full"), ("test/tiny",), {"rate": 1e-2, "epochs": 2}, asked=True)
     entries, skipped = climb(
         _photo_problem(tmp_path / "photos", live),
         rungs,

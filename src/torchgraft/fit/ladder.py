@@ -81,7 +81,8 @@ def climb(
                 rung = _placed(problem, rung, method, entries)
                 try:
                     entries.append(_measure(problem, rung, method))
-                    after_each(entries)
+                    with one_thread():
+                        after_each(entries)
                 except Skip as skip:
                     reason = str(skip)
             if reason:
