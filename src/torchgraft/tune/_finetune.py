@@ -110,7 +110,10 @@ class _FineTuning:
         """Rate, epochs and folds within the time that is left, or why not."""
         fit, held = self.problem.folds[0]
         rates = (self.options.rate,) if self.options.rate else self.recipe.rates
-        planned = self._plan(self._seconds_a_sample(heads[0], fit), len(rates) if len(rates) > 1 else 0)
+        cost = self._seconds_a_sample(heads[0], fit)
+        planned = self._plan(cost, len(rates) if len(rates) > 1 else 0)
+        if "skip" in planned and len(rates) > 1:  # no time to try rates: the usual one
+            planned, rates = self._plan(cost, 0), rates[:1]
         if "skip" in planned or len(rates) == 1:
             return planned | {"rate": rates[0]}
         try:
