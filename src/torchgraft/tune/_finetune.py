@@ -1,8 +1,8 @@
 """Fine-tuning as a fair rung: a rate that is found, epochs that fit the budget, held-out logits of every epoch.
 
 Every method that trains a backbone is a `Recipe` for the one procedure here. On each fold it trains on the fit rows
-and keeps the held-out logits after every epoch; the epoch with the least log loss, pooled over the folds, is the one
-that the final training on all rows stops at. So the number of epochs is chosen as a head's penalty is.
+and keeps the held-out logits after every epoch. The final training on all rows goes to the last epoch where that beats
+the start, pooled over the folds, and else stops at the best one.
 """
 
 from __future__ import annotations
@@ -187,6 +187,8 @@ class _FineTuning:
         chosen, why = choose_norm(step.network, batch=self.options.batch, backbone_frozen=False)
         if chosen != "none" and self.recipe.norm:
             return self.recipe.norm, f"as {self.method} has it"
+        if chosen == "train" and self.recipe.probe:
+            return "affine", "the probe it starts from was fitted on features of the running statistics"
         return chosen, why
 
     def _say(self, decided: dict[str, Any], step: Classifier) -> dict[str, str]:
@@ -240,15 +242,20 @@ class _FineTuning:
         return measure
 
     def _best_epoch(self, runs: Sequence[Trained]) -> tuple[int, np.ndarray]:
-        """The epoch with the least calibrated log loss, pooled over the folds' held-out rows, and its logits."""
+        """The epoch to stop at and its logits, by the calibrated log loss pooled over the folds' held-out rows.
+
+        The last one where it beats the start: there the rate has come down, and nothing is picked out of noise. Else
+        the best one, the start included where that is a probe.
+        """
         y = np.concatenate([self.problem.y[held] for _, held in self.problem.folds[: len(runs)]])
         weights = sample_weights(y, self.options.class_weight)
-        first = 0 if self.recipe.probe else 1
         found = []
-        for epoch in range(first, max(len(run.outputs) for run in runs)):
+        for epoch in range(max(len(run.outputs) for run in runs)):
             logits = np.concatenate([run.outputs[min(epoch, len(run.outputs) - 1)] for run in runs])
             found.append((calibrated_loss(y, logits.astype(np.float64), weights)[0], epoch, logits))
-        return min(found, key=lambda one: one[:2])[1:]
+        if found[-1][0] < found[0][0]:
+            return found[-1][1:]
+        return min(found[0 if self.recipe.probe else 1 :], key=lambda one: one[:2])[1:]
 
 
 def _check(run: Trained, rate: float, *, trained: bool = False) -> None:
