@@ -31,6 +31,9 @@ from torchgraft.tune.base import Candidate, Problem, Skip
 
 __all__ = ["Recipe", "TrainOptions", "applies", "fine_tune"]
 
+_MARGIN = 1.25
+"""How much longer training may take than measured before it is cut short: others use the machine too."""
+
 _TIMED = 8
 """Steps that are timed before the budget is planned."""
 
@@ -67,6 +70,8 @@ class _FineTuning:
         runs: list[Trained] = []
         said: dict[str, str] = {}
         for i in range(folds):
+            if i and not self._another_fits(i, runs):
+                break
             fit, held = self.problem.folds[i]
             step = self._classifier(heads[i], fit)
             said = said or self._say(decided, step)
@@ -82,7 +87,7 @@ class _FineTuning:
         final = self._classifier(heads[-1], everything)
         last = self._train(final, everything, None, rate * lowered, epochs, "all samples", legs=max(epoch, 1))
         _check(last, rate * lowered)
-        chosen = {"rate": rate * lowered, "epochs": epoch, "of": epochs, "folds": folds}
+        chosen = {"rate": rate * lowered, "epochs": epoch, "of": epochs, "folds": len(runs)}
         return self._candidate(final, [*runs, last], logits, chosen | said)
 
     def _candidate(self, step: Classifier, runs: list[Trained], logits: np.ndarray, chosen: dict) -> Candidate:
@@ -122,12 +127,22 @@ class _FineTuning:
             return {"skip": str(skip)}
         return self._plan(cost, 0) | {"rate": rate}  # anew, since the trials were longer than the first measurement
 
+    def _another_fits(self, i: int, runs: Sequence[Trained]) -> bool:
+        """Whether fold `i` and the final training still fit, as long as the folds before took."""
+
+        def fits() -> bool:
+            sizes = [len(fit) for fit, _ in self.problem.folds]
+            each = sum(run.history.seconds for run in runs) / sum(sizes[:i])
+            return _MARGIN * each * (sizes[i] + len(self.problem.y)) < self.resources.deadline - time.monotonic()
+
+        return self.resources.journal.once(f"{self.key}, fold {i + 1}", fits)
+
     def _plan(self, cost: float, trials: int) -> dict[str, Any]:
         return plan(
             n=len(self.problem.y),
             folds=[(len(a), len(b)) for a, b in self.problem.folds],
             cost=cost,
-            left=self.resources.deadline - time.monotonic(),
+            left=(self.resources.deadline - time.monotonic()) / _MARGIN,
             epochs=self.options.epochs,
             trials=trials,
             least=self.recipe.least,
