@@ -27,9 +27,12 @@ import numpy as np
 
 PARTS = ("rate", "ddp")
 LITE0 = "packaged/efficientnet_lite0"
-BATCH, WARM, SEED = 16, 4, 0
+WARM, SEED = 4, 0
 FIRST = 20
 """Steps whose losses are compared."""
+
+WIDE = 64
+"""The global batch of two processes: with 8 samples each, what a step costs whatever its size would be most of it."""
 
 SLOW = 3e-6
 """A rate at which rounding stays rounding: AdamW divides a gradient by its own size, also one that is only noise."""
@@ -71,7 +74,7 @@ def part_ddp(options: argparse.Namespace) -> None:
     """Two processes of one thread against one of one thread, the same global batch."""
     os.environ |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    more = ("--still", "--rate", str(SLOW))
+    more = ("--still", "--rate", str(SLOW), "--batch", str(WIDE))
     ones, twos = [], []
     for _ in range(options.runs):
         ones.append(_child(options, "ours", *more))
@@ -86,7 +89,8 @@ def part_ddp(options: argparse.Namespace) -> None:
 def _child(options: argparse.Namespace, cell: str, *more: str, launcher: tuple[str, ...] = ()) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile(prefix="torchgraft-benchmark-", suffix=".json") as file:
         command = [sys.executable, "-W", "ignore", *launcher, __file__, "--cell", cell, "--data", str(options.data)]
-        command += ["--out", file.name, "--rate", str(options.rate), "--steps", str(options.steps), *more]
+        command += ["--out", file.name, "--rate", str(options.rate), "--steps", str(options.steps)]
+        command += ["--batch", str(options.batch), *more]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return json.loads(Path(file.name).read_text())
 
@@ -128,13 +132,13 @@ def ours(options: argparse.Namespace) -> None:
     paths, y = _photos(options.data)
     augment = AugmentOptions() if options.still else AugmentOptions(crop="random", flip=0.5)
     loader = ImageLoader(paths, y, backbone.preprocessing, classes=2, augment=augment)
-    loader = _Ordered(loader, options.steps)
+    loader = _Ordered(loader, options)
     step = Photos(backbone)
     phase = Phase(
         name="all", epochs=1, rate=options.rate, schedule=constant(),
         groups=lambda step: parameter_groups(step.network, step.head, decay=0.01),
     )  # fmt: skip
-    done = train(step, [phase], loader, options=LoopOptions(batch=BATCH, clip=0.0, seed=SEED))
+    done = train(step, [phase], loader, options=LoopOptions(batch=options.batch, clip=0.0, seed=SEED))
     curve = [loss for _, loss, _ in done.history.curve]
     losses = [curve[0], *((b - 0.9 * a) / 0.1 for a, b in itertools.pairwise(curve))]
     _report(options, step.clocks, losses)
@@ -187,7 +191,7 @@ def plain(options: argparse.Namespace) -> None:
     engine = torch.optim.AdamW(
         [{"params": weights, "weight_decay": 0.01}, {"params": flat, "weight_decay": 0.0}], lr=options.rate
     )
-    order = [rows.tolist() for rows in _order(len(paths), options.steps)]
+    order = [rows.tolist() for rows in _order(len(paths), options)]
     losses, clocks = [], []
     for x, labels in DataLoader(Photos(), batch_sampler=order):
         clocks.append((time.perf_counter(), time.process_time()))
@@ -205,20 +209,20 @@ CELLS = {"ours": ours, "plain": plain}
 class _Ordered:
     """A loader of which `steps` batches are an epoch, in an order that does not depend on the seed."""
 
-    def __init__(self, loader: Any, steps: int) -> None:
-        self.loader, self.steps, self.load = loader, steps, loader.load
+    def __init__(self, loader: Any, options: argparse.Namespace) -> None:
+        self.loader, self.options, self.load = loader, options, loader.load
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def plan(self, batch: int, seed: int | None, among: np.ndarray | None = None) -> list[np.ndarray]:
-        return _order(len(self), self.steps)
+        return _order(len(self), self.options)
 
 
-def _order(n: int, steps: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(SEED)
-    rows = np.concatenate([rng.permutation(n) for _ in range(-(-steps * BATCH // n))])
-    return np.split(rows[: steps * BATCH], steps)
+def _order(n: int, options: argparse.Namespace) -> list[np.ndarray]:
+    rng, total = np.random.default_rng(SEED), options.steps * options.batch
+    rows = np.concatenate([rng.permutation(n) for _ in range(-(-total // n))])
+    return np.split(rows[:total], options.steps)
 
 
 def _photos(data: Path) -> tuple[list[Path], np.ndarray]:
@@ -232,7 +236,9 @@ def _report(options: argparse.Namespace, clocks: list[tuple[float, float]], loss
         return
     steps = len(clocks) - 1 - WARM
     wall, cpu = (clocks[-1][i] - clocks[WARM][i] for i in (0, 1))
-    Path(options.out).write_text(json.dumps({"rate": BATCH * steps / wall, "cpu": cpu / steps, "losses": losses}))
+    Path(options.out).write_text(
+        json.dumps({"rate": options.batch * steps / wall, "cpu": cpu / steps, "losses": losses})
+    )
 
 
 def _median(runs: list[dict], what: str) -> float:
@@ -250,6 +256,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=data / "hymenoptera", help="folder with train/CLASS/*.jpg")
     parser.add_argument("--steps", type=int, default=24, help="steps of a run")
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate")
+    parser.add_argument("--batch", type=int, default=16, help="samples of an update")
     parser.add_argument("--runs", type=int, default=3, help="processes per variant")
     parser.add_argument("--cell", choices=CELLS, help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)

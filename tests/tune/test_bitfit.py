@@ -25,7 +25,7 @@ def test_only_biases_and_the_head_move(hard_text, alone, shipped):
 
 
 def test_betas_of_batchnorm_are_biases(trained_photos, alone):
-    candidate = bitfit.fit(alone(trained_photos()), bitfit.Options(rate=1e-1, epochs=3, batch=16, augment="none"))
+    candidate = bitfit.fit(alone(trained_photos()), bitfit.Options(rate=1e-2, epochs=3, batch=16, augment="none"))
     (tuned,) = candidate.tuned.values()
     assert set(tuned.arrays) == {"0.1.bias", "1.1.bias", "2.1.bias"}
     assert candidate.history[0]["phases"][0]["norm"] == "affine"
