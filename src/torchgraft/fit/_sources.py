@@ -105,7 +105,8 @@ def _pilot(samples: Samples, backbone: backbones.Backbone, engine: str) -> float
         return 0.0
     some = samples.take(np.linspace(0, len(samples) - 1, _PILOT).astype(int))
     one = features.extract(some, backbone, engine=engine)
-    return one.seconds / max(one.computed, 1) * len(samples) if one.computed else 0.0
+    # the network is built again for the rest, but once: only what each sample takes grows with their number
+    return one.seconds + one.computing / one.computed * len(samples) if one.computed else 0.0
 
 
 def _part_of(samples: Samples, share: float) -> tuple[Samples, Finding]:
