@@ -124,7 +124,7 @@ def _ladder(report: Mapping[str, Any]) -> Table:
         )
         drawn.add_row(*map(Text, cells), style=style)
     held = report["data"]["held_out"]
-    drawn.title = f"The ladder, measured by {held['how']} ({held['n']} samples; times in seconds)"
+    drawn.title = f"The ladder, measured by {held['how']} ({held['n']} samples)"
     drawn.title_justify = "left"
     return drawn
 
