@@ -143,5 +143,7 @@ def test_training_is_not_begun_where_it_could_not_be_shown_to_pay(problem: Probl
     assert f"wrong on {wrong} of 90" in ladder._hopeless(problem, rung, trains, [entry])
     assert ladder._hopeless(problem, replace(rung, asked=True), trains, [entry]) == "", "asked for by name"
     assert ladder._hopeless(problem, rung, lda, [entry]) == "", "it trains nothing"
+    part = replace(entry, probabilities=entry.probabilities[:9], candidate=replace(entry.candidate, rows=np.arange(9)))
+    assert ladder._hopeless(problem, rung, trains, [part]) == "", "few answers have few mistakes"
     (floor,), _ = climb(problem, _rungs(problem, "majority"))
     assert ladder._hopeless(problem, rung, trains, [floor]) == "", "60 mistakes"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from torchgraft.core.types import Estimate
 from torchgraft.fit.ladder import Entry
 from torchgraft.fit.plan import Rung
-from torchgraft.fit.verdict import choose
+from torchgraft.fit.verdict import choose, leader, shared
 from torchgraft.model import LinearHead
 from torchgraft.tune.base import Candidate
 
@@ -78,3 +80,21 @@ def test_the_floor_is_shipped_where_all_else_is_worse() -> None:
     y = np.tile([0, 1], 50)
     verdict = choose([_entry("majority", y, 0.5, confidence=0.5), _entry("lda", y, 0.4, seed=2)], y)
     assert verdict.index == 0
+
+
+def test_rungs_are_compared_on_the_rows_that_both_answered(y: np.ndarray) -> None:
+    """The second answers the last 100 rows only, where the first is always wrong; elsewhere the first is right."""
+    first, second = _entry("a", y, 1.0), _entry("b", y, 0.95, seed=1)
+    wrong = np.where(np.arange(400) >= 300, 1 - y, y)
+    probabilities = np.full((400, 2), 0.1)
+    probabilities[np.arange(400), wrong] = 0.9
+    first = replace(first, probabilities=probabilities)
+    rows = np.arange(300, 400)
+    part = replace(second, probabilities=second.probabilities[rows], candidate=replace(second.candidate, rows=rows))
+    verdict = choose([first, part], y)
+    assert verdict.index == leader([first, part], y) == 1
+    one, _ = verdict.comparisons
+    assert one["fixed"] + one["broken"] <= 100
+    classes, of_first, of_second = shared(first, part, y)
+    assert classes.tolist() == y[rows].tolist()
+    assert (of_first.argmax(1) != classes).all() and np.array_equal(of_second, part.probabilities)

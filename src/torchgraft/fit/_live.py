@@ -44,9 +44,9 @@ class Live:
         self._next = self._start
         self._said = False
 
-    def rung(self, rows: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]] = ()) -> None:
+    def rung(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The ladder so far, as `report.json` has it; whatever trained is done."""
-        self._report |= {"ladder": list(rows), "comparisons": list(comparisons)}
+        self._report |= {"ladder": list(rows)}
         self._running = {}
         self._write()
 

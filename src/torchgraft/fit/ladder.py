@@ -95,7 +95,9 @@ def _hopeless(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) ->
     """Why training a backbone can't be shown to pay, whatever came of it; empty where it may."""
     if rung.asked or not getattr(method, "TRAINS", False) or not entries:
         return ""
-    wrong = min(int((e.probabilities.argmax(1) != problem.y[e.candidate.rows]).sum()) for e in entries)
+    # a rung that answered a part of the held-out rows has few mistakes for that alone
+    whole = [e for e in entries if len(e.candidate.rows) == len(problem.held_out)]
+    wrong = min((int((e.probabilities.argmax(1) != problem.y[e.candidate.rows]).sum()) for e in whole), default=_WORTH)
     if wrong >= _WORTH:
         return ""
     return (

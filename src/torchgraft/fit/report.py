@@ -33,7 +33,7 @@ from torchgraft.evaluate import (
 from torchgraft.fit._sources import Sources
 from torchgraft.fit.ladder import Entry, Skipped, refit
 from torchgraft.fit.options import FitOptions
-from torchgraft.fit.verdict import Verdict, choose
+from torchgraft.fit.verdict import Verdict, leader
 from torchgraft.model import Graft
 from torchgraft.tune.base import Problem, take
 
@@ -218,7 +218,7 @@ def _frozen(outcome: Outcome) -> Entry:
     shipped = outcome.entries[outcome.verdict.index]
     if not shipped.candidate.tuned or not entries:
         return shipped
-    return entries[choose(entries, outcome.problem.y).index]
+    return entries[leader(entries, outcome.problem.y, seed=outcome.options.seed)]
 
 
 def _curve(problem: Problem, entry: Entry, left: float) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from torchgraft.fit._sources import Sources, gather
 from torchgraft.fit.ladder import Entry, Skipped, climb
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.report import Outcome, Report, data_of, report_of, row_of
-from torchgraft.fit.verdict import choose
+from torchgraft.fit.verdict import choose, leader
 from torchgraft.model import Graft, load
 from torchgraft.tune.base import Problem, Resources, take
 
@@ -209,10 +209,10 @@ def _prior(entry: Entry, problem: Problem) -> tuple[float, ...]:
 
 
 def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, live: Live) -> None:
-    verdict = choose(entries, problem.y, seed=problem.seed)
-    live.rung([row_of(i, e, chosen=i == verdict.index) for i, e in enumerate(entries)], verdict.comparisons)
-    if verdict.index == len(entries) - 1 and ranks.is_first():  # else the best so far is on disk already
-        make_graft(entries[verdict.index], problem, sources).save(path / "model")
+    best = leader(entries, problem.y, seed=problem.seed)
+    live.rung([row_of(i, e, chosen=i == best) for i, e in enumerate(entries)])
+    if best == len(entries) - 1 and ranks.is_first():  # else the best so far is on disk already
+        make_graft(entries[best], problem, sources).save(path / "model")
 
 
 @contextmanager

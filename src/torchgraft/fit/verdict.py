@@ -25,8 +25,8 @@ class Verdict:
     comparisons: tuple[dict[str, Any], ...]
 
 
-def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict:
-    """Walk up the ladder: a rung takes the place of the simpler one where it beats it beyond noise.
+def leader(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> int:
+    """Walk up the ladder: a rung takes the place of the simpler one where it beats it beyond noise. Its position.
 
     "Beats" is a paired test on the held-out samples that both answered (see `evaluate.beaten_by`): a rung that is truly
     no better is promoted in at most 5 % of all cases. `y` holds the classes of all N rows. The majority class is a
@@ -37,6 +37,12 @@ def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict
     for j in range(index + 1, len(entries)):
         if _beats(entries[j], entries[index], y, seed):
             index = j
+    return index
+
+
+def choose(entries: Sequence[Entry], y: np.ndarray, *, seed: int = 0) -> Verdict:
+    """The `leader`, with the sentence and the comparisons that tell why."""
+    index = leader(entries, y, seed=seed)
     own = entries[index]
     comparisons = []
     for j, entry in enumerate(entries):
@@ -65,8 +71,13 @@ def _beats(challenger: Entry, incumbent: Entry, y: np.ndarray, seed: int) -> boo
 
 def _start(entries: Sequence[Entry], y: np.ndarray) -> int:
     """The first rung, or the second where the first is the floor and something loses less than it."""
-    losses = [brier_losses(y[entry.candidate.rows], entry.probabilities).mean() for entry in entries]
-    return 1 if entries[0].rung.method == FLOOR and losses[0] > min(losses) else 0
+    return int(entries[0].rung.method == FLOOR and any(_saves(entries[0], other, y) > 0 for other in entries[1:]))
+
+
+def _saves(a: Entry, b: Entry, y: np.ndarray) -> float:
+    """Mean Brier loss that `b` saves against `a`, on the rows that both answered."""
+    classes, of_a, of_b = shared(a, b, y)
+    return float((brier_losses(classes, of_a) - brier_losses(classes, of_b)).mean())
 
 
 def _sentence(entries: Sequence[Entry], index: int) -> str:
