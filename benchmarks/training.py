@@ -131,8 +131,7 @@ def ours(options: argparse.Namespace) -> None:
     backbone = backbones.load(LITE0)
     paths, y = _photos(options.data)
     augment = AugmentOptions() if options.still else AugmentOptions(crop="random", flip=0.5)
-    loader = ImageLoader(paths, y, backbone.preprocessing, classes=2, augment=augment)
-    loader = _Ordered(loader, options)
+    loader = _Ordered(ImageLoader(paths, y, backbone.preprocessing, classes=2).augmented(augment), options)
     step = Photos(backbone)
     phase = Phase(
         name="all", epochs=1, rate=options.rate, schedule=constant(),

@@ -32,6 +32,7 @@ def problem() -> Problem:
 def trained(folder: Path, name: str, *, rank: int, **more) -> dict:
     """Each process begins with other weights: those of the main one count."""
     made, step, seen = problem(), Plain(seed=rank), []
+    normal = step.backbone[1]
     phases = [
         phase(epochs=1, groups=head_only, name="head"),
         phase(epochs=3, norm=more.pop("norm", "frozen"), name="all"),
@@ -50,6 +51,7 @@ def trained(folder: Path, name: str, *, rank: int, **more) -> dict:
         "best": done.history.best,
         "seen": seen,
         "steps": done.history.steps,
+        "moved": bool(normal.running_mean.any()),
     }
 
 

@@ -28,7 +28,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict, list[dict]]:
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for command in ([sys.executable], two):
         done = subprocess.run(
-            [*command, RUN, folder], env=environment, capture_output=True, text=True, timeout=100, check=False
+            [*command, RUN, folder], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr[-3000:]
     reports = [json.loads((folder / name).read_text()) for name in ("1-0.json", "2-0.json", "2-1.json")]
@@ -49,6 +49,14 @@ def test_processes_agree_to_the_bit_on_weights_and_ends(runs, name) -> None:
     _, _, (first, second) = runs
     for what in ("weights", "stopped", "best", "seen", "steps", "held"):
         assert first[name][what] == second[name][what], what
+
+
+def test_frozen_statistics_survive_ddp(runs) -> None:
+    """The running mean begins at 0: it stays there under `frozen` and leaves it under `train`."""
+    _, one, both = runs
+    for report in (one, *both):
+        assert not report["frozen"]["moved"]
+        assert report["statistics"]["moved"]
 
 
 def test_the_main_process_decides(runs) -> None:

@@ -123,18 +123,6 @@ def test_frozen_survives_saving_and_loading(net: Net, tmp_path) -> None:
     assert torch.equal(plain.eval()(batch()), expected)
 
 
-def test_frozen_survives_ddp(net: Net, tmp_path) -> None:
-    set_norm(net, "frozen")
-    before = snapshot(net)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
-    try:
-        wrapped = nn.parallel.DistributedDataParallel(net)
-        train_five(wrapped)
-    finally:
-        torch.distributed.destroy_process_group()
-    assert equal(before, snapshot(net))
-
-
 def test_frozen_equals_eval_mode_to_the_bit(net: Net) -> None:
     expected = copy.deepcopy(net).eval()(batch())
     set_norm(net, "frozen")

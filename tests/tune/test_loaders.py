@@ -10,6 +10,7 @@ from torch import nn
 
 from torchgraft.backbones import Network
 from torchgraft.train.augment import AugmentOptions, suggest
+from torchgraft.train.loader import ImageLoader
 from torchgraft.tune._loaders import augmentation, loader_for
 from torchgraft.tune._recipe import TrainOptions
 
@@ -20,6 +21,17 @@ def test_texts_as_their_tokens(hard_text):
     batch = loader_for(problem, backbone, TrainOptions())[0].load(np.array([3, 1]), None)
     assert batch.inputs[0].tolist() == backbone.tokenizer([problem.blocks["text"][i] for i in (3, 1)])
     assert batch.y.tolist() == problem.y[[3, 1]].tolist()
+
+
+def test_tokens_are_hidden_where_asked(hard_text):
+    problem = hard_text()
+    problem = replace(problem, blocks={"text": [f"{text} {text}" for text in problem.blocks["text"]]})
+    backbone = problem.resources.backbones["test/text"]
+    loader, words = loader_for(problem, backbone, TrainOptions(token_dropout=0.5))
+    rows = np.arange(8)
+    plain, hidden = loader.load(rows, None), loader.load(rows, torch.Generator().manual_seed(0))
+    assert not torch.equal(plain.inputs[0], hidden.inputs[0])
+    assert words == "50% of each text's tokens are hidden"
 
 
 @pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4}, {"cutmix": 1.0}])
@@ -38,9 +50,10 @@ def test_photos_are_mixed_where_asked(trained_photos, mixing):
 def test_augmentation_by_number_and_size(trained_photos):
     problem = trained_photos()
     backbone = problem.resources.backbones["test/photo"]
-    off, words = augmentation(problem, backbone, TrainOptions(augment="none"))
+    loader = _plain(problem, backbone)
+    off, words = augmentation(problem, backbone, loader, TrainOptions(augment="none"))
     assert (off, words) == (AugmentOptions(), "pictures stay as they are")
-    found, words = augmentation(problem, backbone, TrainOptions())
+    found, words = augmentation(problem, backbone, loader, TrainOptions())
     assert (found, words) in [suggest(24, 2, (16, 16), asymmetric=way) for way in (False, True)]
 
 
@@ -59,8 +72,13 @@ def test_pictures_whose_mirror_images_are_of_another_class_are_not_mirrored(trai
     )
     halves = replace(backbone, build=lambda: Network(module=_Halves()), width=6)
     problem = replace(problem, blocks={"image": paths}, y=y)
-    assert augmentation(problem, halves, TrainOptions())[0].flip == 0.0
-    assert augmentation(problem, backbone, TrainOptions())[0].flip == 0.5, "an average knows no side"
+    loader = _plain(problem, backbone)
+    assert augmentation(problem, halves, loader, TrainOptions())[0].flip == 0.0
+    assert augmentation(problem, backbone, loader, TrainOptions())[0].flip == 0.5, "an average knows no side"
+
+
+def _plain(problem, backbone) -> ImageLoader:
+    return ImageLoader(problem.blocks["image"], problem.y, backbone.preprocessing, classes=2)
 
 
 class _Halves(nn.Module):

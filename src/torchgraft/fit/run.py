@@ -201,11 +201,14 @@ def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
 
 
 def _prior(entry: Entry, problem: Problem) -> tuple[float, ...]:
-    """The class frequencies that the entry's probabilities assume: those of training, or equal ones if it balances."""
+    """The class frequencies that the entry's probabilities assume: counts^(1 - tau) under logit adjustment by tau,
+    equal ones where classes are balanced."""
     counts = np.bincount(problem.y, minlength=len(problem.classes)).astype(float)
-    if getattr(entry.rung.options, "class_weight", "none") == "balanced":
-        counts = (counts > 0).astype(float)
-    return tuple((counts / counts.sum()).tolist())
+    options = entry.rung.options
+    balanced = getattr(options, "class_weight", "none") == "balanced"
+    power = 0.0 if balanced else 1.0 - getattr(options, "logit_adjustment", 0.0)
+    assumed = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
+    return tuple((assumed / assumed.sum()).tolist())
 
 
 def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, live: Live) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,6 @@ class ImageLoader(_Labelled):
         preprocessing: ImagePreprocessing,
         *,
         classes: int = 0,
-        augment: AugmentOptions | None = None,
         mixing: MixOptions | None = None,
         keep: int = KEEP,
         progress: Progress = SILENT,
@@ -66,7 +66,7 @@ class ImageLoader(_Labelled):
         """Raises `DataError`, naming the file, where one can't be read."""
         super().__init__(y, classes, mixing or MixOptions())
         self.paths = list(paths)
-        self.augment = ImageAugment(augment or AugmentOptions(), preprocessing.size)
+        self.augment = ImageAugment(AugmentOptions(), preprocessing.size)
         margin = max(preprocessing.resize - preprocessing.size, 0) // 4 * 4  # so that both centres are rounded alike
         side = preprocessing.size + margin
         self.large = replace(preprocessing, size=side)
@@ -78,6 +78,12 @@ class ImageLoader(_Labelled):
                 for i, image in enumerate(self.pool.map(self._decoded, range(len(self.paths)))):
                     self.kept[i] = image
                     bar.advance()
+
+    def augmented(self, options: AugmentOptions) -> ImageLoader:
+        """The same photos, decoded already, augmented otherwise."""
+        other = copy.copy(self)
+        other.augment = ImageAugment(options, self.augment.size)
+        return other
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -113,14 +119,12 @@ class TextLoader(_Labelled):
         *,
         classes: int = 0,
         tokens: TokenOptions | None = None,
-        replacement: int | None = None,
     ) -> None:
         super().__init__(y, classes, MixOptions())
         self.ids = [np.asarray(row, dtype=np.int64) for row in backbone.tokenizer(list(texts))]
         self.lengths = np.array([len(row) for row in self.ids], dtype=np.int64)
         self.padding = backbone.tokenizer.padding
         self.tokens = tokens or TokenOptions()
-        self.replacement = self.padding if replacement is None else replacement
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -145,7 +149,7 @@ class TextLoader(_Labelled):
         mask = torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64))
         x = torch.from_numpy(ids)
         if generator is not None:
-            x = augment_tokens(x, mask, self.tokens, generator, replacement=self.replacement)
+            x = augment_tokens(x, mask, self.tokens, generator, replacement=self.padding)
         return Batch((x, mask), self.labels(rows), rows)
 
 

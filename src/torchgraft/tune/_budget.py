@@ -11,6 +11,9 @@ import torch
 
 from torchgraft.train.step import Batch, Loader
 
+MARGIN = 1.25
+"""How much longer training may take than measured before it no longer fits: others use the machine too."""
+
 TRIAL = 800
 """Samples that a rate is tried on at most."""
 
@@ -53,7 +56,7 @@ def plan(
     trials: int,
     least: int = 1,
 ) -> dict[str, Any]:
-    """Epochs and folds that fit into `left` seconds, `cost` being the seconds of training on one sample.
+    """Epochs and folds that fit into `left` seconds with a `MARGIN`, `cost` being those of training on one sample.
 
     Without `epochs` given, 150 / sqrt(n) of them are wanted, 1 to 12, and `least` at least. First folds are given up,
     then epochs down to a third; `epochs` that are given stay. Trials of a rate are two epochs (or `least`) on at most
@@ -65,7 +68,7 @@ def plan(
         for k in range(len(folds), 0, -1):
             samples = n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
             samples += trials * (min(folds[0][0], TRIAL) * trial_epochs(tried, least) + min(folds[0][1], TRIAL))
-            if cost * samples <= left:
+            if MARGIN * cost * samples <= left:
                 return {"epochs": tried, "folds": k, "seconds": cost * samples}
     return {"skip": f"it would take {cost * samples:.0f} s, the budget has {max(left, 0):.0f} s left"}
 

@@ -15,11 +15,11 @@ from torchgraft.core.errors import OptionError, did_you_mean
 from torchgraft.features.mapping import L2
 from torchgraft.model import LinearHead, Part
 from torchgraft.train.groups import Group, parameter_groups
-from torchgraft.train.loader import Subset, TextLoader, outputs
-from torchgraft.train.loop import SPENT, LoopOptions, Trained, train
+from torchgraft.train.loader import TextLoader, outputs
+from torchgraft.train.loop import LoopOptions, Trained, train
 from torchgraft.train.repair import RepairOptions
 from torchgraft.train.step import Batch, Phase, Step, Validate
-from torchgraft.tune import _pairs
+from torchgraft.tune import _pairs, _runs
 from torchgraft.tune._budget import Timed, plan
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._path import Recipe, calibrated_loss, dense_source, fit_penalised, sample_weights
@@ -37,11 +37,6 @@ _STEPS = 12
 
 _TIMED = 4
 """Steps that are timed before the budget is planned."""
-
-_MEASURE = 32
-"""Texts of a batch without gradients."""
-
-_SPENT = "the budget was spent before it was done"
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -94,11 +89,9 @@ class Contrasting:
             raise Skip(decided["skip"])
         folds, epochs = self.problem.folds[: decided["folds"]], decided["epochs"]
         runs, best = self._first_that_gains(folds, epochs)
-        rate = best.rate * float(np.median([_factor(run) for run in runs]))
+        rate = best.rate * _runs.lowered(runs)
         step = self._step()
         last = self._train(step, np.arange(len(self.problem.y)), None, rate, epochs, "all samples", legs=best.epoch)
-        if last.history.stopped == SPENT:
-            raise Skip(_SPENT)
         chosen = {"rate": rate, "epochs": best.epoch, "of": epochs, "folds": len(folds), **best.probe.chosen}
         return self._candidate(step, best, folds, chosen, [*runs, last])
 
@@ -116,10 +109,7 @@ class Contrasting:
     def _on_folds(self, folds: Sequence[Fold], rate: float, epochs: int) -> Iterator[Trained]:
         for i, (fit, held) in enumerate(folds):
             name = f"rate {rate:.0e}, fold {i + 1} of {len(folds)}"
-            done = self._train(self._step(), fit, self._measure(fit, held), rate, epochs, name)
-            if done.history.stopped == SPENT:
-                raise Skip(_SPENT)
-            yield done
+            yield self._train(self._step(), fit, self._measure(fit, held), rate, epochs, name)
 
     def _candidate(self, step: Contrast, best: _Choice, folds: Sequence[Fold], chosen: dict, runs: list) -> Candidate:
         tuned = step.model.tuned(self.backbone)
@@ -174,43 +164,34 @@ class Contrasting:
         return parameter_groups(step.model.network, nn.Identity(), decay=options.decay, layer_decay=options.layer_decay)
 
     def _train(self, step, rows, validate, rate, epochs, name, *, legs: int = 0) -> Trained:
-        options, resources = self.options, self.resources
-        file = resources.folder / f"{_plain(f'{self.key} {name}')}.safetensors" if resources.folder else None
+        options = self.options
         loop = LoopOptions(
             batch=options.batch, ema=options.ema, wise=options.wise, seed=self.problem.seed, legs=legs,
             tracker=options.tracker,
             repair=RepairOptions(lost=1.0),  # on ten held-out texts any loss under that of guessing may be chance
         )  # fmt: skip
-        return train(
+        return _runs.run(
             step,
             self._phases(name, rate, epochs),
-            Subset(self.loader, rows),
+            self.loader,
+            rows,
+            self.resources,
             options=loop,
             validate=validate,
-            checkpoint=file,
-            deadline=resources.deadline,
-            progress=resources.progress,
-            on_leg=lambda history: resources.on_leg(history.to_dict()),
+            name=f"{self.key} {name}",
         )
 
     def _features(self, step: Contrast, rows: np.ndarray) -> np.ndarray:
         device = step.model.device
-        return outputs(self.loader, rows, step.features, batch=_MEASURE, device=device)
+        return outputs(self.loader, rows, step.features, batch=_runs.MEASURE, device=device)
 
     def _measure(self, fit: np.ndarray, held: np.ndarray) -> Validate:
         """The held-out loss of the probe on the features as they are now; its outputs are those of `fit` + `held`."""
-        y, rows = self.problem.y[held], np.concatenate([fit, held])
-        weights = sample_weights(y, self.options.class_weight)
-        shares = np.bincount(y, weights) / weights.sum()
-        base = -float((shares[shares > 0] * np.log(shares[shares > 0])).sum())
+        rows, score = np.concatenate([fit, held]), _runs.scores(self.problem, held, self.options.class_weight)
 
         def measure(step: Contrast) -> tuple[dict[str, float], np.ndarray]:
             z = self._features(step, rows)
-            if not np.isfinite(z).all():
-                return {"loss": float("nan"), "accuracy": 0.0, "base": base}, z
-            logits = self._probe([z], [(fit, held)]).logits
-            loss = calibrated_loss(y, logits, weights)[0]
-            return {"loss": loss, "accuracy": float((logits.argmax(1) == y).mean()), "base": base}, z
+            return score(self._probe([z], [(fit, held)]).logits if np.isfinite(z).all() else None), z
 
         return measure
 
@@ -249,12 +230,3 @@ def _loss(options: Options) -> Loss:
         return _pairs.cosine
     known = ("supcon", "cosine")
     raise OptionError(f"loss expects supcon or cosine, got {options.loss!r}.{did_you_mean(options.loss, known)}")
-
-
-def _factor(run: Trained) -> float:
-    """What repairs made of the rate."""
-    return run.history.repairs[-1]["factor"] if run.history.repairs else 1.0
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)

@@ -18,11 +18,12 @@ from torchgraft.backbones import Backbone
 from torchgraft.features.mapping import L2, Identity
 from torchgraft.model import LinearHead, Part
 from torchgraft.train.loader import Subset, outputs
-from torchgraft.train.loop import SPENT, LoopOptions, Trained, train
+from torchgraft.train.loop import LoopOptions, Trained, train
 from torchgraft.train.loss import ClassLoss, LossOptions, log_prior
 from torchgraft.train.norm import choose_norm
 from torchgraft.train.step import Phase, Validate
-from torchgraft.tune._budget import TRIAL, Timed, plan, trial_epochs
+from torchgraft.tune import _runs
+from torchgraft.tune._budget import MARGIN, TRIAL, Timed, plan, trial_epochs
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
 from torchgraft.tune._path import calibrated_loss, dense_source, probe_heads, sample_weights
@@ -31,14 +32,8 @@ from torchgraft.tune.base import Candidate, Problem, Skip
 
 __all__ = ["Recipe", "TrainOptions", "applies", "fine_tune"]
 
-_MARGIN = 1.25
-"""How much longer training may take than measured before it is cut short: others use the machine too."""
-
 _TIMED = 8
 """Steps that are timed before the budget is planned."""
-
-MEASURE = 32
-"""Samples of a batch without gradients."""
 
 
 def fine_tune(problem: Problem, options: TrainOptions, recipe: Recipe, method: str) -> Candidate:
@@ -76,18 +71,18 @@ class _FineTuning:
             step = self._classifier(heads[i], fit)
             said = said or self._say(decided, step)
             runs.append(self._train(step, fit, held, rate, epochs, f"fold {i + 1} of {folds}"))
-            _check(runs[-1], rate, trained=not self.recipe.probe)
+            if not self.recipe.probe and len(runs[-1].outputs) < 2:  # every attempt exploded
+                raise Skip(f"it did not train at rate {rate:.1e}: {runs[-1].history.stopped}")
             if self.recipe.probe and (i or folds == 1) and not self._best_epoch(runs)[0]:
                 rows = sum(len(held) for _, held in self.problem.folds[: i + 1])
                 raise Skip(
                     f"on {rows} held-out samples no epoch at rate {rate:.1e} beats the linear probe it starts from"
                 )
         epoch, logits = self._best_epoch(runs)
-        lowered = float(np.median([_factor(run) for run in runs]))
+        rate *= _runs.lowered(runs)
         final = self._classifier(heads[-1], everything)
-        last = self._train(final, everything, None, rate * lowered, epochs, "all samples", legs=max(epoch, 1))
-        _check(last, rate * lowered)
-        chosen = {"rate": rate * lowered, "epochs": epoch, "of": epochs, "folds": len(runs)}
+        last = self._train(final, everything, None, rate, epochs, "all samples", legs=max(epoch, 1))
+        chosen = {"rate": rate, "epochs": epoch, "of": epochs, "folds": len(runs)}
         return self._candidate(final, [*runs, last], logits, chosen | said)
 
     def _candidate(self, step: Classifier, runs: list[Trained], logits: np.ndarray, chosen: dict) -> Candidate:
@@ -116,11 +111,9 @@ class _FineTuning:
         fit, held = self.problem.folds[0]
         rates = (self.options.rate,) if self.options.rate else self.recipe.rates
         cost = self._seconds_a_sample(heads[0], fit)
-        planned = self._plan(cost, len(rates) if len(rates) > 1 else 0)
-        if "skip" in planned and len(rates) > 1:  # no time to try rates: the usual one
-            planned, rates = self._plan(cost, 0), rates[:1]
-        if "skip" in planned or len(rates) == 1:
-            return planned | {"rate": rates[0]}
+        planned, untried = self._plan(cost, len(rates)), self._plan(cost, 0)
+        if len(rates) == 1 or planned.get("epochs", 0) < untried.get("epochs", 1):  # trials that cost epochs: none
+            return untried | {"rate": rates[0]}
         try:
             rate, cost = self._find_rate(rates, heads[0], fit, held, planned["epochs"])
         except Skip as skip:  # the clock's word, which a run that goes on must hear again
@@ -133,7 +126,7 @@ class _FineTuning:
         def fits() -> bool:
             sizes = [len(fit) for fit, _ in self.problem.folds]
             each = sum(run.history.seconds for run in runs) / sum(sizes[:i])
-            return _MARGIN * each * (sizes[i] + len(self.problem.y)) < self.resources.deadline - time.monotonic()
+            return MARGIN * each * (sizes[i] + len(self.problem.y)) < self.resources.deadline - time.monotonic()
 
         return self.resources.journal.once(f"{self.key}, fold {i + 1}", fits)
 
@@ -142,7 +135,7 @@ class _FineTuning:
             n=len(self.problem.y),
             folds=[(len(a), len(b)) for a, b in self.problem.folds],
             cost=cost,
-            left=(self.resources.deadline - time.monotonic()) / _MARGIN,
+            left=self.resources.deadline - time.monotonic(),
             epochs=self.options.epochs,
             trials=trials,
             least=self.recipe.least,
@@ -163,7 +156,6 @@ class _FineTuning:
         for rate in rates:
             step = self._classifier(head, part)
             done = self._train(step, part, held[:TRIAL], rate, epochs, f"trying rate {rate:.0e}", keep=False)
-            _check(done, rate)
             losses = [leg["loss"] for leg in done.history.legs[1:] if np.isfinite(leg["loss"])]
             found.append((min(losses, default=np.inf), rate))
         samples = len(rates) * (epochs * len(part) + (epochs + 1) * len(held[:TRIAL]) / 3)
@@ -218,41 +210,32 @@ class _FineTuning:
 
     def _train(self, step, rows, held, rate, epochs, name, *, legs: int = 0, keep: bool = True) -> Trained:
         """Train on `rows`; with `held` rows, measured on them after every epoch."""
-        resources, options = self.resources, self.options
-        folder = resources.folder
-        file = folder / f"{_plain(self.key)}-{_plain(name)}.safetensors" if folder and keep else None
+        options = self.options
         phases = [replace(p, name=f"{self.method}, {name}: {p.name}") for p in self._phases(step, rate, epochs)]
         loop = LoopOptions(
             batch=options.batch, ema=options.ema, wise=options.wise, seed=self.problem.seed, legs=legs,
             tracker=options.tracker if keep else "",
         )  # fmt: skip
-        return train(
+        return _runs.run(
             step,
             phases,
-            Subset(self.loader, rows),
+            self.loader,
+            rows,
+            self.resources,
             options=loop,
             validate=None if held is None else self._measure(held),
-            checkpoint=file,
-            deadline=resources.deadline,
-            progress=resources.progress,
-            on_leg=lambda history: resources.on_leg(history.to_dict()),
+            name=f"{self.key}-{name}" if keep else "",
         )
 
     def _phases(self, step: Classifier, rate: float, epochs: int) -> Sequence[Phase]:
         return self.recipe.phases(step, self.options, rate, epochs, self._norm(step)[0])
 
     def _measure(self, held: np.ndarray) -> Validate:
-        y = self.problem.y[held]
-        weights = sample_weights(y, self.options.class_weight)
-        shares = np.bincount(y, weights, minlength=self.classes) / weights.sum()
-        base = float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+        score = _runs.scores(self.problem, held, self.options.class_weight)
 
         def measure(step: Classifier) -> tuple[dict[str, float], np.ndarray]:
-            logits = outputs(self.loader, held, step.logits, batch=MEASURE, device=step.device)
-            if not np.isfinite(logits).all():
-                return {"loss": float("nan"), "accuracy": 0.0, "base": base}, logits
-            loss = calibrated_loss(y, logits.astype(np.float64), weights)[0]
-            return {"loss": loss, "accuracy": float((logits.argmax(1) == y).mean()), "base": base}, logits
+            logits = outputs(self.loader, held, step.logits, batch=_runs.MEASURE, device=step.device)
+            return score(logits), logits
 
         return measure
 
@@ -273,24 +256,7 @@ class _FineTuning:
         return min(found[0 if self.recipe.probe else 1 :], key=lambda one: one[:2])[1:]
 
 
-def _check(run: Trained, rate: float, *, trained: bool = False) -> None:
-    """Raise `Skip` where the time was out, or nothing was `trained` since every attempt exploded."""
-    if run.history.stopped == SPENT:
-        raise Skip("the budget was spent before it was done")
-    if trained and len(run.outputs) < 2:
-        raise Skip(f"it did not train at rate {rate:.1e}: {run.history.stopped}")
-
-
 def _log_odds(options: TrainOptions, counts: np.ndarray) -> np.ndarray:
     """Biases (C,) at which a head that knows nothing gives the class frequencies, as the loss sees them."""
     known = 0.0 if options.class_weight == "balanced" else 1.0
     return (known - options.logit_adjustment) * log_prior(counts).numpy()
-
-
-def _factor(run: Trained) -> float:
-    """What repairs made of the rate."""
-    return run.history.repairs[-1]["factor"] if run.history.repairs else 1.0
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)

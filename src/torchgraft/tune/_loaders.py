@@ -13,6 +13,7 @@ from torchgraft.train.augment import AugmentOptions, flip_is_safe, suggest
 from torchgraft.train.loader import ImageLoader, TextLoader, outputs
 from torchgraft.train.mix import MixOptions
 from torchgraft.train.step import Loader
+from torchgraft.train.tokens import TokenOptions
 from torchgraft.tune.base import Problem
 
 if TYPE_CHECKING:
@@ -27,36 +28,38 @@ def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> t
     """All N samples of the problem, decoded or tokenised for this backbone; how they are augmented, in words."""
     values, classes = problem.blocks[backbone.modality], len(problem.classes)
     if backbone.modality == "text":
-        return TextLoader(values, problem.y, backbone, classes=classes), "texts stay as they are"
-    augment, words = augmentation(problem, backbone, options)
+        hidden = options.token_dropout
+        tokens = TokenOptions(dropout=hidden)
+        words = f"{hidden:.0%} of each text's tokens are hidden" if hidden else "texts stay as they are"
+        return TextLoader(values, problem.y, backbone, classes=classes, tokens=tokens), words
     loader = ImageLoader(
         values,
         problem.y,
         backbone.preprocessing,
         classes=classes,
-        augment=augment,
         mixing=MixOptions(mixup=options.mixup, cutmix=options.cutmix),
         progress=problem.resources.progress,
     )
-    return loader, words
+    augment, words = augmentation(problem, backbone, loader, options)
+    return loader.augmented(augment), words
 
 
-def augmentation(problem: Problem, backbone: Backbone, options: TrainOptions) -> tuple[AugmentOptions, str]:
+def augmentation(
+    problem: Problem, backbone: Backbone, loader: ImageLoader, options: TrainOptions
+) -> tuple[AugmentOptions, str]:
     """None, or what suits the number of pictures, their size, and whether a mirror image keeps its class; and why."""
     if options.augment == "none":
         return AugmentOptions(), "pictures stay as they are"
     size = _typical_size(problem.blocks["image"])
-    return suggest(len(problem.y), len(problem.classes), size, asymmetric=not _mirrors(problem, backbone))
+    return suggest(len(problem.y), len(problem.classes), size, asymmetric=not _mirrors(problem, backbone, loader))
 
 
-def _mirrors(problem: Problem, backbone: Backbone) -> bool:
+def _mirrors(problem: Problem, backbone: Backbone, loader: ImageLoader) -> bool:
     """Whether mirrored pictures keep their class, by the backbone's own features of some of them."""
     rows = np.sort(np.random.default_rng(problem.seed).permutation(len(problem.y))[:_MIRRORED])
-    paths = [problem.blocks["image"][i] for i in rows]
-    loader = ImageLoader(paths, None, backbone.preprocessing)
     network = compose(backbone, problem.resources.poolings[backbone.name])
     both = [
-        outputs(loader, np.arange(len(rows)), compute, batch=16, device=torch.device("cpu"))
+        outputs(loader, rows, compute, batch=16, device=torch.device("cpu"))
         for compute in (lambda batch: network(*batch.inputs), lambda batch: network(batch.inputs[0].flip(2)))
     ]
     return flip_is_safe(*both, problem.y[rows])

@@ -8,14 +8,12 @@ from torchgraft.tune.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """What every method that trains a backbone can be told; 0 and auto are chosen by the data and the budget.
+class EncoderOptions:
+    """What training any backbone can be told; 0 is chosen by the data and the budget.
 
-    `source`: the backbone (None: the first); `rate`: learning rate of the head and the last block (0: short trials on
-    the first fold tell); `epochs` (0: as many as fit, at most 150 / sqrt(N)); `batch`: samples of one update; `decay`:
-    weight decay; `layer_decay`: rate of a block over that of the next one, in (0, 1]; `norm`: BatchNorm policy frozen,
-    affine, adapt, train or auto; `augment`: auto or none; `mixup`, `cutmix`: their alpha (0: off); `smoothing`: label
-    smoothing; `logit_adjustment`: tau; `class_weight`: none or balanced; `ema`: decay of the average (0: none); `wise`:
+    `source`: the backbone (None: the first); `rate`: learning rate of the head and the last block; `epochs`: at most so
+    many; `batch`: samples of one update; `decay`: weight decay; `layer_decay`: rate of a block over that of the next
+    one, in (0, 1]; `class_weight`: none or balanced; `ema`: decay of the average of the weights (0: none); `wise`:
     share of the trained weights in the result (1: all); `tracker`: tensorboard, mlflow or wandb.
     """
 
@@ -25,16 +23,29 @@ class TrainOptions:
     batch: int = 16
     decay: float = 0.01
     layer_decay: float = 1.0
-    norm: str = "auto"
-    augment: str = "auto"
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    smoothing: float = 0.0
-    logit_adjustment: float = 0.0
     class_weight: str = "none"
     ema: float = 0.0
     wise: float = 1.0
     tracker: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(EncoderOptions):
+    """What training a backbone with its classifier can be told beside.
+
+    Without a `rate`, short trials on the first fold tell; without `epochs` there are as many as fit, at most
+    150 / sqrt(N). `norm`: BatchNorm policy frozen, affine, adapt, train or auto; `augment`: auto or none; `mixup`,
+    `cutmix`: their alpha (0: off); `token_dropout`: share of a text's tokens that is hidden in training, in [0, 1);
+    `smoothing`: label smoothing; `logit_adjustment`: tau.
+    """
+
+    norm: str = "auto"
+    augment: str = "auto"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    token_dropout: float = 0.0
+    smoothing: float = 0.0
+    logit_adjustment: float = 0.0
 
 
 def applies(problem: Problem) -> str:

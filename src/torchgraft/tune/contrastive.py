@@ -20,29 +20,16 @@ ALL = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What can be set; 0 is chosen by the data and the budget.
+class Options(_options.EncoderOptions):
+    """See `EncoderOptions`; without a `rate` it is 3e-4, and 5e-5 where that gains nothing, without `epochs` about 12
+    updates, at least 2 epochs. `class_weight` is the probe's.
 
-    `source`: the text backbone (None: the first); `loss`: supcon or cosine (see `_pairs`); `temperature`: of supcon,
-    above 0; `rate`: learning rate of the last block (0: 3e-4, and 5e-5 where that gains nothing); `epochs`: at most so
-    many, the folds tell which is kept (0: about 12 updates, at least 2 epochs); `batch`: texts of one update; `decay`:
-    weight decay; `layer_decay`: rate of a block over that of the next one, in (0, 1]; `class_weight`: of the probe,
-    none or balanced; `ema`: decay of the average of the weights (0: none); `wise`: share of the trained weights in the
-    result (1: all); `tracker`: tensorboard, mlflow or wandb.
+    `loss`: supcon or cosine (see `_pairs`); `temperature`: of supcon, above 0.
     """
 
-    source: str | None = None
     loss: str = "supcon"
     temperature: float = 0.1
-    rate: float = 0.0
-    epochs: int = 0
     batch: int = 24
-    decay: float = 0.01
-    layer_decay: float = 1.0
-    class_weight: str = "none"
-    ema: float = 0.0
-    wise: float = 1.0
-    tracker: str = ""
 
 
 def applies(problem: Problem) -> str:
