@@ -202,7 +202,8 @@ def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
 
 def _prior(entry: Entry, problem: Problem) -> tuple[float, ...]:
     """The class frequencies that the entry's probabilities assume: counts^(1 - tau) under logit adjustment by tau,
-    equal ones where classes are balanced."""
+    equal ones where classes are balanced.
+    """
     counts = np.bincount(problem.y, minlength=len(problem.classes)).astype(float)
     options = entry.rung.options
     balanced = getattr(options, "class_weight", "none") == "balanced"
