@@ -24,10 +24,15 @@ def test_what_is_wanted_where_there_is_time():
     assert planned(n=10**6, least=3)["epochs"] == 3
 
 
-def test_folds_are_given_up_first_then_epochs():
-    assert (planned(left=50.0)["epochs"], planned(left=50.0)["folds"]) == (12, 2)
-    short = planned(left=12.5)
-    assert (short["epochs"], short["folds"]) == (5, 1)
+def test_folds_are_given_up_first_to_two_then_epochs_to_a_half_then_the_second_fold():
+    def found(left):
+        return planned(left=left)["epochs"], planned(left=left)["folds"]
+
+    assert found(50.0) == (12, 2)
+    assert found(30.0) == (8, 2)
+    assert found(21.0) == (6, 2)
+    assert found(20.0) == (8, 1)
+    assert found(12.5) == (5, 1)
     assert "would take" in planned(left=6.25)["skip"]
     assert "the budget has 0 s left" in planned(left=-3.0)["skip"]
 
