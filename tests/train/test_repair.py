@@ -60,6 +60,13 @@ def test_what_the_held_out_loss_may_lose(before: float, after: float, base: floa
     assert bool(Watch().collapsed({"loss": after}, best)) == undone
 
 
+def test_a_loss_that_is_meant_to_rise_can_be_let_go() -> None:
+    watch = Watch(RepairOptions(worse=math.inf, rose=math.inf))
+    watch.look(0.2, {})
+    assert not watch.diverged([0.1] * 30, 0.0)
+    assert not watch.diverged([5.0] * 30, 0.0)
+
+
 def test_a_leg_that_is_worse_than_guessing_or_than_an_earlier_one_diverged() -> None:
     """Level 2.3, the larger of guessing and the first loss: 1.02 and 0.07 times it are the limits."""
     watch = Watch()

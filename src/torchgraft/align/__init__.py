@@ -1,5 +1,24 @@
 """Alignment of a labelled source and an unlabelled target on features: each file here is one method."""
 
+from torchgraft.align._classify import joined
+from torchgraft.align._members import MEMBERS, SOURCE_ONLY, Answer, Member, Rehearsal, able, answer, penalty, rehearse
 from torchgraft.align.base import Aligned, Domains, align
+from torchgraft.align.committee import rehearsed, teach
 
-__all__ = ["Aligned", "Domains", "align"]
+__all__ = [
+    "MEMBERS",
+    "SOURCE_ONLY",
+    "Aligned",
+    "Answer",
+    "Domains",
+    "Member",
+    "Rehearsal",
+    "able",
+    "align",
+    "answer",
+    "joined",
+    "penalty",
+    "rehearse",
+    "rehearsed",
+    "teach",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from scipy import sparse
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
@@ -28,18 +29,34 @@ def nearest(zs: np.ndarray, ys: np.ndarray, zt: np.ndarray, *, rows: int = 1024)
     return np.concatenate(labels)
 
 
+Rows = np.ndarray | sparse.csr_matrix
+
+
+def joined(z: np.ndarray, beside: sparse.csr_matrix | None) -> Rows:
+    """N x D rows with what stands beside them, N x V: sparse; the rows as they are (float64) where nothing does."""
+    z = np.asarray(z, dtype=np.float64)
+    return z if beside is None else sparse.hstack([sparse.csr_matrix(z), beside], format="csr", dtype=np.float64)
+
+
+def stacked(a: Rows, b: Rows) -> Rows:
+    """The rows of `a`, then those of `b`."""
+    return sparse.vstack([a, b], format="csr") if sparse.issparse(a) else np.concatenate([a, b])
+
+
 class Logistic:
     """Multinomial logistic regression on features brought to mean 0 and total variance 1, with a penalty C on that.
 
-    The mean and scale are those of the first fit, `z` (N x D).
+    The mean and scale are those of the first fit, `z` (N x D). Sparse rows are scaled, and stay where they are.
     """
 
-    def __init__(self, z: np.ndarray, n_classes: int) -> None:
-        self.mean = z.mean(axis=0)
-        self.scale = 1 / np.sqrt(max(float(z.var(axis=0).sum()), 1e-12))
+    def __init__(self, z: Rows, n_classes: int) -> None:
+        mean = np.asarray(z.mean(axis=0)).ravel()
+        squares = float(z.multiply(z).sum() if sparse.issparse(z) else np.einsum("nd,nd->", z, z)) / z.shape[0]
+        self.mean = np.zeros(len(mean)) if sparse.issparse(z) else mean
+        self.scale = 1 / np.sqrt(max(squares - float(mean @ mean), 1e-12))
         self.n_classes = n_classes
 
-    def fit(self, z: np.ndarray, y: np.ndarray, c: float, weights: np.ndarray | None = None) -> LinearHead:
+    def fit(self, z: Rows, y: np.ndarray, c: float, weights: np.ndarray | None = None) -> LinearHead:
         """The head for rows as they came, whatever classes `y` lacks."""
         present, counts = np.unique(y, return_counts=True)
         if len(present) == 1 or not z.shape[1]:
@@ -48,14 +65,14 @@ class Logistic:
         model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # near enough: the head is refitted or calibrated
-            model.fit((z - self.mean) * self.scale, y, sample_weight=weights)
+            model.fit((z if sparse.issparse(z) else z - self.mean) * self.scale, y, sample_weight=weights)
         weight, bias = model.coef_, model.intercept_
         if len(present) == 2:  # one row of weights for the second class stands for -w/2 and w/2
             weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         weight = weight * self.scale
         return spread(weight, bias - weight @ self.mean, present, self.n_classes, len(y))
 
-    def choose(self, z: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    def choose(self, z: Rows, y: np.ndarray, weights: np.ndarray | None = None) -> float:
         """The least C of `PENALTIES` whose log loss is within one standard error of the best.
 
         The loss is that of every fifth sample of each class, after a fit on the rest. The strongest penalty that the

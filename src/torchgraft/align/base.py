@@ -31,15 +31,17 @@ from torchgraft.model import Head
 class Domains:
     """A source (`xs`, Ns x D; `ys`, Ns class indices in 0..C-1, or None) and an unlabelled target (`xt`, Nt x D).
 
-    `n_classes` is C (None: the largest label + 1; 0 without labels). Raises `DataError`, with all that is wrong, for
-    rows that are not dense N x D numbers of one width, fewer than 2 of them, NaN or infinite values, or labels that
-    don't fit.
+    `n_classes` is C (None: the largest label + 1; 0 without labels). `beside` holds columns of both (Ns x V and Nt x V,
+    sparse) that no method moves, and that stand beside the aligned ones where a classifier is fitted: words. Raises
+    `DataError`, with all that is wrong, for rows that are not dense N x D numbers of one width, fewer than 2 of them,
+    NaN or infinite values, or labels that don't fit.
     """
 
     xs: np.ndarray
     xt: np.ndarray
     ys: np.ndarray | None = None
     n_classes: int | None = None
+    beside: tuple[sparse.csr_matrix, sparse.csr_matrix] | None = None
 
     def __post_init__(self) -> None:
         problems = [_fault(name, getattr(self, name)) for name in ("xs", "xt")]
@@ -48,6 +50,7 @@ class Domains:
             if xs[1] != xt[1]:
                 problems.append(f"source and target need the same features, got D = {xs[1]} and D = {xt[1]}")
             problems.append(_fault_of_labels(self.ys, xs[0], self.n_classes))
+            problems.append(_fault_beside(self.beside, (xs[0], xt[0])))
         if any(problems):
             raise DataError("; ".join(filter(None, problems)) + ".")
         for name in ("xs", "xt"):
@@ -62,6 +65,11 @@ class Domains:
         """The classes that have a source sample, sorted."""
         return np.unique(self.ys)
 
+    def half(self, fit: np.ndarray, asked: np.ndarray) -> Domains:
+        """A problem made of the source alone: its rows `fit` with their labels, its rows `asked` without."""
+        beside = None if self.beside is None else (self.beside[0][fit], self.beside[0][asked])
+        return Domains(xs=self.xs[fit], xt=self.xs[asked], ys=self.ys[fit], n_classes=self.n_classes, beside=beside)
+
     @property
     def dimension(self) -> int:
         """D."""
@@ -75,7 +83,8 @@ class Aligned:
     `zs` (Ns x D') and `zt` (Nt x D') are float32. `source` and `target` map later rows of each domain, and become the
     neck of a graft; one that is None can't (the method moved samples, not the space: it is transductive there).
     A classifier is fitted on `zs`, with the sample `weights` (Ns, mean 1) where there are any; a method that labels
-    the target itself gives that classifier as `head`, for rows mapped by `target`. `note` tells people what was done.
+    the target itself gives that classifier as `head`, for rows mapped by `target` (and what is beside them). `note`
+    tells people what was done.
     """
 
     zs: np.ndarray
@@ -162,6 +171,16 @@ def _fault(name: str, rows: Any) -> str:
         return f"{name} expects at least 2 samples with 1 feature, got {rows.shape[0]} x {rows.shape[1]}"
     bad = len(rows) - int(np.isfinite(rows).all(axis=1).sum())
     return f"{name} has NaN or infinite values in {bad} of {len(rows)} samples" if bad else ""
+
+
+def _fault_beside(beside: Any, sizes: tuple[int, int]) -> str:
+    if beside is None or (
+        all(one.shape[0] == n for one, n in zip(beside, sizes, strict=True))
+        and beside[0].shape[1] == beside[1].shape[1]
+    ):
+        return ""
+    shapes = " and ".join(" x ".join(map(str, one.shape)) for one in beside)
+    return f"beside expects {sizes[0]} x V and {sizes[1]} x V columns, got {shapes}"
 
 
 def _fault_of_labels(ys: Any, n: int, n_classes: int | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from torchgraft.align._classify import Logistic
+from torchgraft.align._classify import Logistic, joined, stacked
 from torchgraft.align.base import Aligned, Domains, check_range, inductive, needs_labels
 from torchgraft.align.standardise import Options as Moments
 from torchgraft.align.standardise import fit as standardise
@@ -42,15 +42,16 @@ def fit(domains: Domains, options: Options) -> Aligned:
     """
     check_range(rounds=(options.rounds, 1, 1000), c=(options.c, 0, 1e9), source_weight=(options.source_weight, 0, 1))
     aligned = _mapped(domains, options.moments)
-    zs, zt, ys = aligned.zs.astype(np.float64), aligned.zt.astype(np.float64), domains.ys
-    model = Logistic(np.concatenate([zs, zt]), domains.n_classes)
+    own, other = domains.beside or (None, None)
+    zs, zt, ys = joined(aligned.zs, own), joined(aligned.zt, other), domains.ys
+    model = Logistic(stacked(zs, zt), domains.n_classes)
     c = options.c or model.choose(zs, ys)
     head = model.fit(zs, ys, c)
     for t in range(1, options.rounds + 1):
         probabilities = softmax(head.logits(zt), axis=1)
         rows, guessed = surest(probabilities, t / options.rounds)
         weights = np.concatenate([np.full(len(ys), max(options.source_weight, 1e-6)), np.ones(len(rows))])
-        head = model.fit(np.concatenate([zs, zt[rows]]), np.concatenate([ys, guessed]), c, weights)
+        head = model.fit(stacked(zs, zt[rows]), np.concatenate([ys, guessed]), c, weights)
     note = f"{options.rounds} rounds, C {c:g}"
     return inductive(domains, aligned.source, aligned.target, head=head, note=note)
 

@@ -41,7 +41,7 @@ def show_run(terminal: Terminal, run: Run) -> None:
     """The ladder, the verdict, the test result, where everything lies, and what to type next."""
     report = run.report.data
     show_findings(terminal, [one for one in report["data"]["findings"] if one["severity"] != "note"])
-    terminal.show(_ladder(report))
+    terminal.show(_domains(report) if "domains" in report else _ladder(report))
     for one in report["skipped"]:
         terminal.show(f"not tried: {one['method']}: {one['reason']}")
     for row in report["ladder"]:
@@ -51,6 +51,8 @@ def show_run(terminal: Terminal, run: Run) -> None:
         n = sum(map(sum, report["test"]["confusion"]))
         accuracy, f1 = (estimate(report["test"][name]) for name in ("accuracy", "macro_f1"))
         terminal.show(f"Test, touched once, {n} samples: accuracy {accuracy} %, macro F1 {f1} %.")
+    elif "domains" in report:
+        terminal.show("How right it is on the target was not measured: that takes labels (--test, or --few-labels).")
     model = shlex.quote(str(run.path))
     terminal.show(f"\nReport  {run.report.html}\nModel   {run.path / 'model'}\n")
     terminal.show(f"Next:   graft predict {model} {_something(report['data']['modality'])}")
@@ -125,6 +127,27 @@ def _ladder(report: Mapping[str, Any]) -> Table:
         drawn.add_row(*map(Text, cells), style=style)
     held = report["data"]["held_out"]
     drawn.title = f"The ladder, measured by {held['how']} ({held['n']} samples)"
+    drawn.title_justify = "left"
+    return drawn
+
+
+def _domains(report: Mapping[str, Any]) -> Table:
+    """The rungs of a run without labels of the target; the gap is its title."""
+    gap, oracle = report["domains"]["gap"], report["domains"]["oracle"]
+    numbers = ("rehearsal % [95 %]", "% otherwise", "s", *(["oracle %"] if oracle else []))
+    drawn = table("", "method", *numbers, "", right=numbers)
+    for row in report["ladder"]:
+        found = row["metrics"]
+        cells = [str(row["rung"]), row["method"], estimate(found["source_accuracy"])]
+        cells += [f"{100 * found['changed']['value']:.1f}", _seconds(row["seconds"])]
+        cells += [f"{100 * found['oracle_accuracy']['value']:.1f}"] if oracle else []
+        last = "shipped" if row["chosen"] else "" if row["passed"] else "sent out"
+        drawn.add_row(*map(Text, (*cells, last)), style="bold green" if row["chosen"] else "")
+    seen = "the domains differ" if gap["p"] < 0.05 else "no gap can be seen"
+    drawn.title = (
+        f"Gap: MMD\u00b2 {gap['mmd2']:.4f} (p = {gap['p']:.3f}), A-distance {gap['a_distance']:.2f} of 2: {seen}.\n"
+        "Rehearsed on the source; 'otherwise': answers on the target that differ from source-only's"
+    )
     drawn.title_justify = "left"
     return drawn
 

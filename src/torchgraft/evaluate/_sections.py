@@ -8,6 +8,7 @@ from typing import Any
 from torchgraft.evaluate import _plots
 from torchgraft.evaluate._advice import next_steps
 from torchgraft.evaluate._changes import before_after
+from torchgraft.evaluate._domains import domain_gap, tried
 from torchgraft.evaluate._format import (
     clip,
     count,
@@ -188,6 +189,8 @@ SECTIONS: tuple[Callable[[Report], str], ...] = (
     hero,
     under_way,
     advice,
+    domain_gap,
+    tried,
     ladder,
     before_after,
     training,

@@ -69,18 +69,19 @@ class TfIdf:
         y: np.ndarray | None = None,
         *,
         words: tuple[int, int] = (1, 2),
-        characters: tuple[int, int] = (2, 4),
+        characters: tuple[int, int] | None = (2, 4),
         min_df: int | None = None,
         limit: int = 100_000,
     ) -> TfIdf:
         """Vocabulary and idf of N texts; labels are not used.
 
-        `words` and `characters` are the shortest and longest n-gram of each block. An n-gram must stand in `min_df`
-        texts (None: 2 from 1000 texts on, else 1); of each block the `limit` most frequent are kept.
+        `words` and `characters` are the shortest and longest n-gram of each block (None: no such block). An n-gram
+        must stand in `min_df` texts (None: 2 from 1000 texts on, else 1); of each block the `limit` most frequent are
+        kept.
         """
         if min_df is None:
             min_df = 2 if len(values) >= 1000 else 1
-        spans = (("word", *words), ("char", *characters))
+        spans = [("word", *words)] + ([("char", *characters)] if characters else [])
         return cls(tuple(_fit_block(values, *span, min_df, limit) for span in spans))
 
     def transform(self, values: Sequence[str]) -> sparse.csr_matrix:

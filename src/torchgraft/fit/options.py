@@ -30,6 +30,15 @@ class FitOptions:
     test: str | None = _option(
         None, "Labelled data that is touched once, after the choice. Without it a part of TARGET is kept aside."
     )
+    source: tuple[str, ...] = _option(
+        (), "Labelled data of another domain, same classes; TARGET's own labels are then not looked at. Repeatable."
+    )
+    few_labels: str | None = _option(
+        None, "With --source: a few labelled samples like TARGET, which decide at the end."
+    )
+    oracle_labels: bool = _option(
+        False, "With --source: print how right each rung is on TARGET's own labels. For benchmarks; chooses nothing."
+    )
     text: str | None = _option(None, "Column that holds the texts (tables). Found by itself where it is clear.")
     label: str | None = _option(None, "Column that holds the labels (tables, metadata files).")
     group: str | None = _option(
@@ -65,6 +74,8 @@ class FitOptions:
             problems.append(f"--epochs expects a whole number from 0, got {self.epochs}.")
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed expects a whole number from 0 to {2**32 - 1}, got {self.seed}.")
+        if not self.source and (self.few_labels or self.oracle_labels):
+            problems.append("--few-labels and --oracle-labels go with --source: without it TARGET's labels are used.")
         if problems:
             raise OptionError(" ".join(problems))
 

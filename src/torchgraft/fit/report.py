@@ -105,6 +105,9 @@ class Report:
     def card(self, graft: Graft) -> str:
         """The model card: what the graft is, how good it was found to be, and on what."""
         measured = self.data["test"] or self.chosen["metrics"]
+        if "accuracy" not in measured:
+            sentence = self.data["verdict"]["sentence"]
+            return f"{graft.card()}\n## How good\n\n{sentence}\n\nHow often it is right there was not measured.\n"
         where = "on the test split, touched once" if self.data["test"] else "on held-out samples that also chose it"
         accuracy = measured["accuracy"]
         return (

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,12 +66,14 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     """
     keep_memory()  # before torch is loaded: what it allocates at once is kept too
     wait_passively()
-    start, wanted = time.monotonic(), plan.methods(options.method)
+    start, wanted = time.monotonic(), () if options.source else plan.methods(options.method)
     deadline = start + core_options.seconds(options.budget)
     path = _open_folder(options, go_on=go_on)
     progress = progress if ranks.is_first() else SILENT
     seed_everything(options.seed)
     with _nothing_left_behind(path):
+        if options.source:
+            return _between_domains(options, path, progress)
         samples, findings = load_data(options, progress)
         names = backbone_names(options, samples.modality)
     # a fifth of the budget is left for the heads, which are quick
@@ -104,6 +107,14 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
         )
         with ranks.first_goes_first():
             return _ship(outcome, path) if ranks.is_first() else Run(path=path)
+
+
+def _between_domains(options: FitOptions, path: Path, progress: Progress) -> Run:
+    """The run for a labelled source and a target without labels."""
+    from torchgraft.fit import _domain_report, adaptation  # loads scipy's and scikit-learn's heavy parts
+
+    _domain_report.ship(adaptation.run(options, progress), options, path)
+    return Run(path=path)
 
 
 def _climb(
@@ -242,11 +253,9 @@ def _open_folder(options: FitOptions, *, go_on: bool) -> Path:
         clear_drafts(path / name)  # of a run that was killed while it wrote
     if not go_on:
         shutil.rmtree(path / WORK, ignore_errors=True)
-    whole = {
-        name: str(Path(value).resolve())
-        for name, value in (("target", options.target), ("test", options.test), ("out", path))
-        if value
-    }
+    given = {"target": options.target, "test": options.test, "few_labels": options.few_labels, "out": path}
+    whole: dict[str, Any] = {name: str(Path(value).resolve()) for name, value in given.items() if value}
+    whole["source"] = tuple(str(Path(one).resolve()) for one in options.source)
     core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, **whole)})  # good from any folder
     ranks.agree(None)
     return path

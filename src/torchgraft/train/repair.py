@@ -19,9 +19,6 @@ single hard sample is then a hundred times the usual."""
 _ENOUGH = 20
 """Steps of a leg from which its losses say more than chance."""
 
-_GUESSING = 1.02
-"""A leg's loss over that of guessing from which it counts as worse."""
-
 _LEARNT = 1e-3
 """A loss under which no gradient is needed any more."""
 
@@ -33,7 +30,8 @@ class RepairOptions:
     An explosion is: anything that is not finite; a loss over `loss_over` times its least running median; a gradient
     norm over `norm_over` times its own running median; a held-out loss that has lost more than `lost` of what lay
     between the best one and guessing by class frequencies; a training loss that, over half a leg, is worse than
-    guessing, or has risen since an earlier leg by more than `rose` of what guessing costs. On an explosion the loop
+    guessing (over `worse` times its loss), or has risen since an earlier leg by more than `rose` of what guessing
+    costs. On an explosion the loop
     goes back to the last good state (the start of the phase in its first half: a rate that explodes so early was wrong
     before it showed) and multiplies the rate by `lower`. Gradients under `vanished` (largest group, running median)
     multiply it by `raise_`. A plateau of `plateau` legs multiplies it by `decay` (0: never). After `most` explosions
@@ -44,6 +42,7 @@ class RepairOptions:
     norm_over: float = 1000.0
     lost: float = 0.5
     rose: float = 0.07
+    worse: float = 1.02
     lower: float = 0.05
     vanished: float = 1e-7
     raise_: float = 3.0
@@ -107,7 +106,7 @@ class Watch:
         if len(losses) < _ENOUGH:
             return ""
         level, now = max(self.first, guess), median(losses[len(losses) // 2 :])
-        if now > _GUESSING * level:
+        if now > self.options.worse * level:
             return f"the training loss, {now:.3g}, is worse than guessing ({level:.3g})"
         if now > self.leg + self.options.rose * level:
             return f"the training loss rose from {self.leg:.3g} to {now:.3g}"

@@ -1,0 +1,97 @@
+"""Many alignments asked at once: those that do harm where nothing has to be aligned are sent out, the rest vote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from torchgraft.align._classify import Logistic, joined, stacked
+from torchgraft.align._members import MEMBERS, Answer, Rehearsal, able, answer, penalty, rehearse
+from torchgraft.align.base import Aligned, Domains, check_range, inductive, needs_labels
+from torchgraft.align.centroids import lloyd
+from torchgraft.align.standardise import Options as Moments
+from torchgraft.align.standardise import fit as standardise
+from torchgraft.model import LinearHead
+
+_CLUSTERS = "centroids"
+"""The method whose passing says that the classes are clusters."""
+
+
+def applies(domains: Domains) -> str:
+    """Classes in the source, and enough of it to be halved."""
+    reason = needs_labels(domains)
+    few = not reason and np.unique(domains.ys, return_counts=True)[1].max() < 2
+    return reason or ("no class of the source has two samples" if few else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """`margin`: the accuracy, in [0, 1], that a method may lose against source-only on the source itself."""
+
+    margin: float = 0.02
+
+
+def fit(domains: Domains, options: Options) -> Aligned:
+    """Rehearse, ask the target of those that pass, and teach one classifier what they answer together.
+
+    The members' mean probabilities on the target are its answer; where classes are clusters (centroids pass the
+    rehearsal), k-means goes on from there. The student, logistic regression on the source and the answered target,
+    each without its own mean, is what can be shipped. The temperature is the one under which the student is as sure as
+    the committee was.
+    """
+    check_range(margin=(options.margin, 0, 1))
+    members = able(domains, MEMBERS)
+    passing = rehearse(domains, members).passing(options.margin)
+    c = penalty(domains)
+    answers = [answer(domains, members[i], c) for i in passing]
+    note = f"{len(answers)} of {len(members)} methods passed the rehearsal"
+    return teach(domains, answers, c, note=note)
+
+
+def teach(domains: Domains, answers: Sequence[Answer], c: float, *, note: str = "") -> Aligned:
+    """The student, with penalty `c`, of what `answers` say of the target together; see `fit`."""
+    together = np.mean([one.probabilities for one in answers], axis=0)
+    labels = together.argmax(axis=1)
+    clustered = any(one.member.method == _CLUSTERS for one in answers)
+    if clustered:
+        labels = _clusters(domains.xt, labels)
+    means = standardise(domains, Moments(moments="mean"))
+    own, other = domains.beside or (None, None)
+    zs, zt = joined(means.zs, own), joined(means.zt, other)
+    both = stacked(zs, zt)
+    student = Logistic(both, domains.n_classes).fit(both, np.concatenate([domains.ys, labels]), c)
+    scale = _as_sure(student.logits(zt), together)
+    head = LinearHead(student.weight * scale, student.bias * scale)
+    more = ", refined by k-means" if clustered else ""
+    return inductive(domains, means.source, means.target, head=head, note=f"{note}{more}")
+
+
+def rehearsed(rehearsal: Rehearsal, passing: Sequence[int], y: np.ndarray) -> np.ndarray:
+    """Which of the n rehearsed rows the student of the `passing` members gets right, of N classes `y` of the source."""
+    right = np.zeros(len(rehearsal.rows), dtype=bool)
+    for asked, part, c, answers in rehearsal.halves:
+        taught = teach(part, [answers[i] for i in passing], c)
+        logits = taught.head.logits(joined(taught.zt, part.beside and part.beside[1]))
+        right[asked] = logits.argmax(1) == y[rehearsal.rows[asked]]
+    return right
+
+
+def _clusters(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """k-means on rows of length 1, from the means of the classes in `labels`, which name the clusters."""
+    z = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    present = np.unique(labels)
+    centroids, _ = lloyd(z, np.stack([z[labels == c].mean(axis=0) for c in present]), 100)
+    return present[((z**2).sum(1)[:, None] + (centroids**2).sum(1) - 2 * z @ centroids.T).argmin(axis=1)]
+
+
+def _as_sure(logits: np.ndarray, probabilities: np.ndarray) -> float:
+    """The factor on N x C logits under which the given probabilities cost least in cross entropy."""
+
+    def loss(log_scale: float) -> float:
+        return -float((probabilities * log_softmax(logits * np.exp(log_scale), axis=1)).sum(axis=1).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

@@ -1,0 +1,118 @@
+"""The sections of a run with two domains: the gap, what was tried, and why it was shipped or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torchgraft.evaluate._format import percent, section, span, text
+
+_ROWS = 12
+"""Classes of which the gap is shown; the largest gaps first."""
+
+_SIDE = (560, 360)
+"""Width and height of the map."""
+
+
+def domain_gap(report: Mapping[str, Any]) -> str:
+    """How far apart source and target are: distances, classes, a map."""
+    found = report.get("domains")
+    if not found:
+        return ""
+    gap = found["gap"]
+    seen = "The domains differ" if gap["p"] < 0.05 else "No difference between the domains can be seen"
+    lead = (
+        f'<p class="lead">{seen}: MMD\u00b2 {gap["mmd2"]:.4f}, p = {gap["p"]:.3f}. '
+        f"A linear classifier tells them apart with A-distance {gap['a_distance']:.2f} (0: not at all, 2: always). "
+        "All of this was measured before anything was adapted.</p>"
+    )
+    figure = f"<figure>{_map(found['map'], report['data']['classes'])}</figure>" if found.get("map") else ""
+    note = (
+        '<p class="note">Circles: the source, by its labels. Crosses: the target, by the answers of what is shipped. '
+        "The plane is the one on which class means and the target lie furthest apart.</p>"
+    )
+    return section("gap", "The gap between the domains", lead + figure + note + _classes(gap, report))
+
+
+def tried(report: Mapping[str, Any]) -> str:
+    """Every method, its rehearsal on the source, what it answers otherwise; and the tests of the guard."""
+    found = report.get("domains")
+    if not found:
+        return ""
+    oracle = found.get("oracle")
+    lead = (
+        '<p class="lead">No label of the target was used. Each method was rehearsed on the source: fitted on one half, '
+        "asked of the other. Where nothing has to be adapted, a method that does harm is not to be trusted.</p>"
+    )
+    head = "<tr><th>method</th><th>right in rehearsal</th><th>target answered otherwise</th>"
+    head += "<th>right on the target (oracle)</th>" if oracle else ""
+    rows = "".join(_row(row, oracle) for row in report.get("ladder") or ())
+    note = (
+        '<p class="note">The oracle column was asked for with <code>--oracle-labels</code>. It chose nothing.</p>'
+        if oracle
+        else ""
+    )
+    return section("tried", "What was tried", f'{lead}<div class="scroll"><table>{head}</tr>{rows}</table></div>{note}'
+                   + _tests(found.get("tests") or ()))  # fmt: skip
+
+
+def _row(row: Mapping[str, Any], oracle: Any) -> str:
+    metrics = row["metrics"]
+    badge = ' <span class="badge">shipped</span>' if row.get("chosen") else ""
+    out = "" if row.get("passed", True) else " <small>sent out</small>"
+    cells = [f"{percent(metrics[name]['value'])} <small>{span(metrics[name])}</small>"
+             for name in ("source_accuracy", "changed", *(["oracle_accuracy"] if oracle else []))]  # fmt: skip
+    note = f"<br><small>{text(row['note'])}</small>" if row.get("note") else ""
+    name = f"<b>{text(row['method'])}</b>{badge}{out}{note}"
+    return f"<tr><td>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _tests(found: Sequence[Mapping[str, Any]]) -> str:
+    items = "".join(
+        f"<li><b>{text(one['name'])}</b>: {'passed' if one['passed'] else 'not passed'}; {text(one['seen'])}</li>"
+        for one in found
+    )
+    return f"<h3>The guard</h3><ul>{items}</ul>" if items else ""
+
+
+def _classes(gap: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """A row for each class: how far it moved, and its share in both domains."""
+    classes, moved = report["data"]["classes"], gap["class_gaps"]
+    order = sorted(range(len(classes)), key=lambda c: -(moved[c] if moved[c] is not None else -1))
+    rows = "".join(
+        f"<tr><td>{text(classes[c])}</td><td>{'' if moved[c] is None else f'{moved[c]:.2f}'}</td>"
+        f"<td>{percent(gap['prior_source'][c])}</td><td>{percent(gap['prior_target'][c])}</td></tr>"
+        for c in order[:_ROWS]
+    )
+    names = ("class", "moved by (in spreads)", "share in the source", "in the target, estimated")
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
+    return f'<h3>By class</h3><div class="scroll"><table>{head}{rows}</table></div>'
+
+
+def _map(points: Mapping[str, Sequence[Sequence[float]]], classes: Sequence[str]) -> str:
+    """Both domains as marks; a colour for each class, round the colour wheel."""
+    every = [*points["source"], *points["target"]]
+    (x0, x1), (y0, y1) = ((min(p[i] for p in every), max(p[i] for p in every)) for i in (0, 1))
+    width, height = _SIDE
+
+    def place(p: Sequence[float]) -> tuple[float, float]:
+        return (
+            12 + (width - 24) * (p[0] - x0) / max(x1 - x0, 1e-12),
+            12 + (height - 24) * (1 - (p[1] - y0) / max(y1 - y0, 1e-12)),
+        )
+
+    marks = []
+    for p in points["source"]:
+        x, y = place(p)
+        marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="none" stroke="{_colour(p[2], classes)}"/>')
+    for p in points["target"]:
+        x, y = place(p)
+        marks.append(f'<path d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6" stroke="{_colour(p[2], classes)}"/>')
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="Both domains on one plane">'
+        f"{''.join(marks)}</svg>"
+    )
+
+
+def _colour(c: float, classes: Sequence[str]) -> str:
+    return f"hsl({360 * int(c) / max(len(classes), 1):.0f} 65% 50%)"
