@@ -7,6 +7,7 @@ import pytest
 from torchgraft.core import registry
 
 ASKED = {
+    "adapt": {"Options", "SOURCE", "build"},
     "align": {"Options", "fit", "applies"},
     "backbones": {"names", "load"},
     "cli": {"run", "EXAMPLES"},

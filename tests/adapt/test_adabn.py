@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from torchgraft.adapt import Net, adabn, adapt
+from torchgraft.adapt import Net, adabn, adapt, adapt_network
 from torchgraft.core.errors import DataError
 from torchgraft.model import LinearHead
+from torchgraft.train.loader import ArrayLoader
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,10 @@ def test_a_large_prior_is_the_source(shift, plain) -> None:
 
 def test_frozen_statistics_stay_the_same_bits(shift) -> None:
     net = Net.fresh(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)), 5, 3, bottleneck=4)
-    found = adapt("adabn", None, None, shift.xt, n_classes=3, start=net, options={"norm": "frozen", "prior": 3.0})
+    found = adapt_network(
+        "adabn", nn.Identity(), 5, None, ArrayLoader(shift.xt, None), n_classes=3, start=net,
+        options={"norm": "frozen", "prior": 3.0},
+    )  # fmt: skip
     for name in ("running_mean", "running_var"):
         assert torch.equal(getattr(found.net.network[1], name), getattr(net.network[1], name))
         assert not torch.equal(getattr(found.net.bottleneck[1], name), getattr(net.bottleneck[1], name))

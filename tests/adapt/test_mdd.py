@@ -45,7 +45,7 @@ def test_stays_exact_where_the_adversary_is_sure() -> None:
 
 
 def test_the_gradient_is_that_of_two_players(net, batch) -> None:
-    """The adversary ascends the discrepancy, the features descend it at the weight of the schedule, the head neither."""
+    """The adversary ascends the discrepancy, the features descend it at the schedule's weight, the head neither."""
     step = mdd.build(net, mdd.Options(hidden=16)).eval()
     other = copy.deepcopy(step)
     step.transfer(step.passed(batch), 0.2).backward()

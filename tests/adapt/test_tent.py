@@ -10,9 +10,10 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from torch import nn
 
-from torchgraft.adapt import Net, adapt, tent
+from torchgraft.adapt import Net, adapt, adapt_network, tent
 from torchgraft.core.errors import DataError
 from torchgraft.model import LinearHead
+from torchgraft.train.loader import ArrayLoader
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,10 @@ def test_only_gamma_and_beta_train_and_only_batch_norm_is_in_training_mode(deep)
 
 
 def test_the_rest_stays_the_same_bits(deep, shift) -> None:
-    found = adapt("tent", None, None, shift.xt, n_classes=3, start=deep, options={"batch": 40, "rate": 0.1})
+    found = adapt_network(
+        "tent", nn.Identity(), 5, None, ArrayLoader(shift.xt, None), n_classes=3, start=deep,
+        options={"batch": 40, "rate": 0.1},
+    )  # fmt: skip
     assert found.history.steps == 4
     before, after = deep.state_dict(), found.net.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -122,7 +126,8 @@ def test_a_sample_that_is_not_finite_spoils_no_weight(deep, shift) -> None:
     stream = tent.Stream(deep)
     x = shift.xt.copy()
     x[3] = np.nan
-    stream((torch.from_numpy(x),))
+    spoilt = stream((torch.from_numpy(x),))
+    assert torch.isfinite(spoilt).all(dim=1).sum() == len(x) - 1, "the others are predicted"
     assert all(torch.isfinite(p).all() for p in stream.net.parameters())
     assert torch.isfinite(stream((torch.from_numpy(shift.xt),))).all()
     assert torch.isfinite(stream((torch.from_numpy(shift.xt[:1]),))).all(), "nor a running statistic"

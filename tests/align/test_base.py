@@ -170,3 +170,48 @@ def test_ranges_are_told_together():
         check_range(k=(0, 1, 5), b=(9, 0, 1))
     with pytest.raises(OptionError):
         check_range(k=(float("nan"), 0, 1))
+
+
+def words(n, v=4, seed=0):
+    return sparse.random(n, v, density=0.5, format="csr", random_state=seed)
+
+
+def test_a_half_is_a_problem_of_the_source_alone(domains):
+    beside = words(90), words(97, seed=1)
+    given = Domains(xs=domains.xs, ys=domains.ys, xt=domains.xt, n_classes=5, beside=beside)
+    fit, asked = np.arange(0, 90, 2), np.array([1, 5, 3])
+    half = given.half(fit, asked)
+    np.testing.assert_array_equal(half.xs, given.xs[::2])
+    np.testing.assert_array_equal(half.xt, given.xs[[1, 5, 3]])
+    np.testing.assert_array_equal(half.ys, given.ys[::2])
+    assert half.n_classes == 5
+    np.testing.assert_array_equal(half.beside[0].toarray(), beside[0].toarray()[::2])
+    np.testing.assert_array_equal(half.beside[1].toarray(), beside[0].toarray()[[1, 5, 3]])
+    assert domains.half(fit, asked).beside is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((90, 4, 97, 5), "beside expects 90 x V and 97 x V columns, got 90 x 4 and 97 x 5"),
+        ((89, 4, 97, 4), "got 89 x 4 and 97 x 4"),
+        ((90, 4, 90, 4), "got 90 x 4 and 90 x 4"),
+    ],
+)
+def test_what_is_beside_has_to_fit(domains, sizes, message):
+    n, v, m, w = sizes
+    with pytest.raises(DataError, match=message):
+        Domains(xs=domains.xs, ys=domains.ys, xt=domains.xt, beside=(words(n, v), words(m, w)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_moves_what_is_beside(name, domains):
+    beside = words(90), words(97, seed=1)
+    before = [one.toarray() for one in beside]
+    aligned = fitted(name, Domains(xs=domains.xs, ys=domains.ys, xt=domains.xt, beside=beside))
+    assert (beside[0].toarray() == before[0]).all() and (beside[1].toarray() == before[1]).all()
+    if aligned.head is None:  # the classifier is fitted by whoever asked, on both
+        np.testing.assert_array_equal(aligned.zs, fitted(name, domains).zs)
+    else:
+        width = aligned.zt.shape[1]
+        assert aligned.head.weight.shape[1] in (width, width + 4)

@@ -2,10 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from torchgraft.align._classify import PENALTIES, Logistic, centroid_head, centroid_scale, nearest, spread
+from torchgraft.align._classify import (
+    PENALTIES,
+    Logistic,
+    centroid_head,
+    centroid_scale,
+    joined,
+    nearest,
+    spread,
+    stacked,
+)
 
 
 @pytest.mark.parametrize("rows", [10, 1024])
@@ -70,3 +80,49 @@ def test_centroid_scale_hand_worked():
     z = np.array([[0.0], [0.0], [0.0], [0.0]])
     found = centroid_scale(np.array([[0.0], [1.0]]), z, np.array([0, 0, 0, 1]))
     assert found == pytest.approx(np.log(3), rel=1e-3)
+
+
+def test_joined_and_stacked_hand_worked():
+    z, beside = np.array([[1, 2], [3, 4]], dtype=np.float32), sparse.csr_matrix([[0, 5.0], [6, 0]])
+    plain = joined(z, None)
+    assert isinstance(plain, np.ndarray) and plain.dtype == np.float64
+    both = joined(z, beside)
+    assert both.format == "csr" and both.dtype == np.float64
+    np.testing.assert_array_equal(both.toarray(), [[1, 2, 0, 5], [3, 4, 6, 0]])
+    np.testing.assert_array_equal(stacked(plain, plain[:1]), [[1, 2], [3, 4], [1, 2]])
+    on_top = stacked(both, both[1:])
+    assert on_top.format == "csr"
+    np.testing.assert_array_equal(on_top.toarray(), [[1, 2, 0, 5], [3, 4, 6, 0], [3, 4, 6, 0]])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sparse_logistic_is_scikit_learns_on_scaled_rows(domains, classes):
+    """Scaled to total variance 1, but not centred: centred rows would be dense."""
+    y = domains.ys % classes
+    rows = joined(domains.xs, sparse.random(90, 20, density=0.1, format="csr", random_state=0))
+    head = Logistic(rows, classes).fit(rows, y, 10.0)
+    scaled = rows / np.sqrt(rows.toarray().var(axis=0).sum())
+    reference = LogisticRegression(C=10.0, tol=1e-3, max_iter=300).fit(scaled, y).predict_proba(scaled)
+    logits = head.logits(rows)
+    ours = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+    np.testing.assert_allclose(ours, reference, atol=1e-6)
+
+
+def test_sparse_and_dense_rows_are_one_problem(domains):
+    """On centred rows both do the same: the penalty, the head, and what it says of the target."""
+    centred = domains.xs - domains.xs.mean(axis=0)
+    heads, penalties = [], []
+    for rows in (centred, sparse.csr_matrix(centred)):
+        model = Logistic(rows, 3)
+        penalties.append(model.choose(rows, domains.ys))
+        heads.append(model.fit(rows, domains.ys, 3.0, np.linspace(0.5, 1.5, 90)))
+    assert penalties[0] == penalties[1]
+    np.testing.assert_allclose(heads[0].logits(domains.xt), heads[1].logits(domains.xt), atol=1e-2)
+
+
+def test_sparse_rows_of_zeros_and_a_single_class():
+    nothing = sparse.csr_matrix((6, 3))
+    logits = Logistic(nothing, 2).fit(nothing, np.array([0, 0, 0, 0, 1, 1]), 1.0).logits(nothing)
+    assert (logits.argmax(axis=1) == 0).all()
+    one = Logistic(nothing, 3).fit(nothing, np.full(6, 2), 1.0).logits(nothing)
+    assert (one.argmax(axis=1) == 2).all()

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from torchgraft.align import Domains, pseudo_label
+from torchgraft.align import Domains, joined, pseudo_label
 from torchgraft.core.errors import OptionError
 
 
@@ -58,3 +59,22 @@ def test_options_are_checked(domains):
         pseudo_label.fit(domains, pseudo_label.Options(moments="median"))
     with pytest.raises(OptionError, match="rounds expects.*source_weight expects"):
         pseudo_label.fit(domains, pseudo_label.Options(rounds=0, source_weight=2.0))
+
+
+def test_words_beside_the_columns_are_learnt_from(make_shifted):
+    """The columns tell nothing; a word of the class stands beside every source row, and every second target row."""
+    xs, ys, xt, yt = make_shifted(gap=0.0)
+    told = np.arange(97) % 2 == 0
+    beside = sparse.csr_matrix(10.0 * np.eye(3)[ys]), sparse.csr_matrix(10.0 * np.eye(3)[yt] * told[:, None])
+    found = pseudo_label.fit(Domains(xs=xs, ys=ys, xt=xt, beside=beside), pseudo_label.Options(moments="mean"))
+    assert found.zt.shape == (97, 6) and found.head.weight.shape == (3, 9)
+    answers = found.head.logits(joined(found.zt, beside[1])).argmax(axis=1)
+    assert (answers == yt)[told].all()
+
+
+def test_nothing_beside_and_empty_words_are_the_same(domains):
+    empty = sparse.csr_matrix((90, 2)), sparse.csr_matrix((97, 2))
+    options = pseudo_label.Options(moments="mean", c=3.0)
+    plain = pseudo_label.fit(domains, options)
+    beside = pseudo_label.fit(Domains(xs=domains.xs, ys=domains.ys, xt=domains.xt, beside=empty), options)
+    np.testing.assert_array_equal(labels(plain), beside.head.logits(joined(beside.zt, empty[1])).argmax(axis=1))

@@ -71,3 +71,19 @@ def test_state_is_plain_and_survives_odd_characters():
     again = TfIdf.from_state(config, arrays)
     assert [b.vocabulary for b in again.blocks] == [b.vocabulary for b in mapping.blocks]
     np.testing.assert_array_equal(again.transform(TEXTS).toarray(), mapping.transform(TEXTS).toarray())
+
+
+def test_words_alone_are_scikit_learns():
+    mapping = TfIdf.fit(TEXTS, characters=None)
+    reference = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD, sublinear_tf=True)
+    assert [block.analyzer for block in mapping.blocks] == ["word"]
+    np.testing.assert_allclose(mapping.transform(TEXTS).toarray(), reference.fit_transform(TEXTS).toarray(), atol=1e-6)
+    whole = TfIdf.fit(TEXTS)
+    np.testing.assert_array_equal(mapping.transform(TEXTS).toarray(), whole.transform(TEXTS).toarray()[:, : mapping.width])
+
+
+def test_words_alone_come_back_from_their_state():
+    mapping = TfIdf.fit(TEXTS, characters=None)
+    again = TfIdf.from_state(*mapping.state())
+    assert [block.vocabulary for block in again.blocks] == [mapping.blocks[0].vocabulary]
+    np.testing.assert_array_equal(again.transform(TEXTS).toarray(), mapping.transform(TEXTS).toarray())

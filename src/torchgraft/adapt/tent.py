@@ -89,8 +89,9 @@ class Stream:
     """A network that adapts to what it predicts, batch by batch; the one that is given stays as it is.
 
     `stream(inputs)` gives the B x C logits from before the update that the same batch brings, with the batch's own
-    statistics. A batch of one sample has none: it is predicted with the statistics of those before, and nothing is
-    updated. `reset()` forgets everything seen. Raises `DataError` for a network without BatchNorm.
+    statistics. A batch of one sample has none, and one whose entropy is not finite has none that serve: it is
+    predicted with the statistics of those before, and nothing changes. `reset()` forgets everything seen. Raises
+    `DataError` for a network without BatchNorm.
     """
 
     def __init__(self, net: Net, options: Options | None = None) -> None:
@@ -105,20 +106,28 @@ class Stream:
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """B x C logits, without gradient; then one update."""
-        whole = len(inputs[0]) > 1
-        for layer in batch_norms(self.net):
-            layer.train(whole)
-        if not whole:
-            with torch.no_grad():
-                return self.net.logits(inputs)
+        if len(inputs[0]) < 2:
+            return self._as_it_is(inputs)
+        norms = batch_norms(self.net)
+        before = [copy.deepcopy(layer.state_dict()) for layer in norms]
+        for layer in norms:
+            layer.train()
         with torch.enable_grad():
             logits = self.net.logits(inputs)
             loss = tent(logits)
-        if torch.isfinite(loss):
-            loss.backward()
-            self._optimizer.step()
-            self._optimizer.zero_grad()
+        if not torch.isfinite(loss):
+            for layer, state in zip(norms, before, strict=True):
+                layer.load_state_dict(state)
+            return self._as_it_is(inputs)
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         return logits.detach()
+
+    def _as_it_is(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Logits with the statistics of what came before."""
+        with torch.no_grad():
+            return self.net.eval().logits(inputs)
 
     def reset(self) -> None:
         """Back to the network that was given, and an optimizer that knows nothing."""

@@ -1,11 +1,25 @@
 """Alignment of a labelled source and an unlabelled target on features: each file here is one method."""
 
 from torchgraft.align._classify import joined
-from torchgraft.align._members import MEMBERS, SOURCE_ONLY, Answer, Member, Rehearsal, able, answer, penalty, rehearse
+from torchgraft.align._members import (
+    MEMBERS,
+    SOURCE_ONLY,
+    Answer,
+    Member,
+    Rehearsal,
+    Voter,
+    able,
+    answer,
+    penalty,
+    rehearse,
+    unable,
+    weights,
+)
 from torchgraft.align.base import Aligned, Domains, align
-from torchgraft.align.committee import rehearsed, teach
+from torchgraft.align.committee import MARGIN, rehearsed, teach
 
 __all__ = [
+    "MARGIN",
     "MEMBERS",
     "SOURCE_ONLY",
     "Aligned",
@@ -13,6 +27,7 @@ __all__ = [
     "Domains",
     "Member",
     "Rehearsal",
+    "Voter",
     "able",
     "align",
     "answer",
@@ -21,4 +36,6 @@ __all__ = [
     "rehearse",
     "rehearsed",
     "teach",
+    "unable",
+    "weights",
 ]

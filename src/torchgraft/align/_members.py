@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import softmax
@@ -24,10 +24,11 @@ _MOST = 2000
 
 @dataclass(frozen=True)
 class Member:
-    """A method of this room with its settings."""
+    """A method of this room with its settings. Members of one `kind` (empty: the method) have one vote together."""
 
     method: str
     settings: tuple[tuple[str, Any], ...] = ()
+    kind: str = ""
 
     @property
     def name(self) -> str:
@@ -36,15 +37,26 @@ class Member:
         return f"{self.method}({told})" if told else self.method
 
 
+class Voter(Protocol):
+    """Whoever answers as a member does, without being a method of this room."""
+
+    name: str
+    method: str
+
+    def answer(self, domains: Domains) -> Answer:
+        """What it says of the target. It sees the features alone, not what is beside them."""
+        ...
+
+
 MEMBERS = (
     Member(SOURCE_ONLY),
-    Member("standardise", (("moments", "mean"),)),
-    Member("standardise", (("moments", "variance"),)),
-    Member("coral"),
-    Member("sa"),
-    Member("linear_ot"),
+    Member("standardise", (("moments", "mean"),), "moments"),
+    Member("standardise", (("moments", "variance"),), "moments"),
+    Member("coral", kind="covariances"),
+    Member("linear_ot", kind="covariances"),
+    Member("sa", kind="subspaces"),
+    Member("gfk", kind="subspaces"),
     Member("tca"),
-    Member("gfk"),
     Member("jda"),
     Member("sinkhorn"),
     Member("pseudo_label", (("moments", "mean"),)),
@@ -59,12 +71,22 @@ does not hold, another does without."""
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a member says of the target: `probabilities` (Nt x C), the alignment, and the classifier fitted on it."""
+    """What a member says of the target: `probabilities` (Nt x C); the alignment and the classifier fitted on it.
 
-    member: Member
+    Both are None where it answers by itself.
+    """
+
+    member: Member | Voter
     probabilities: np.ndarray
-    aligned: Aligned
-    head: Head
+    aligned: Aligned | None = None
+    head: Head | None = None
+
+
+def weights(answers: Sequence[Answer]) -> np.ndarray:
+    """What each answer counts, 1 in all: every kind of method the same, and so the members of one kind."""
+    kinds = [getattr(one.member, "kind", "") or one.member.method for one in answers]
+    each = np.array([1 / kinds.count(kind) for kind in kinds])
+    return each / each.sum()
 
 
 def penalty(domains: Domains) -> float:
@@ -73,8 +95,10 @@ def penalty(domains: Domains) -> float:
     return Logistic(zs, domains.n_classes).choose(zs, domains.ys)
 
 
-def answer(domains: Domains, member: Member, c: float) -> Answer:
+def answer(domains: Domains, member: Member | Voter, c: float) -> Answer:
     """Align, then fit logistic regression on the aligned source, unless the method brings a classifier of its own."""
+    if not isinstance(member, Member):
+        return member.answer(domains)
     entry = registry.get("align", member.method)
     settings = dict(member.settings) | ({"c": c} if "c" in entry.Options.__dataclass_fields__ else {})
     aligned = entry.fit(domains, build(entry.Options, settings, where=member.method))
@@ -89,9 +113,14 @@ def answer(domains: Domains, member: Member, c: float) -> Answer:
     return Answer(member, softmax(head.logits(joined(aligned.zt, other)), axis=1), aligned, head)
 
 
-def able(domains: Domains, members: Sequence[Member]) -> list[Member]:
+def unable(domains: Domains, member: Member | Voter) -> str:
+    """Why a member can't run on these domains; empty where it can."""
+    return registry.get("align", member.method).applies(domains) if isinstance(member, Member) else ""
+
+
+def able(domains: Domains, members: Sequence[Member | Voter]) -> list[Member | Voter]:
     """Those that can run on these domains."""
-    return [one for one in members if not registry.get("align", one.method).applies(domains)]
+    return [one for one in members if not unable(domains, one)]
 
 
 @dataclass(frozen=True, eq=False)

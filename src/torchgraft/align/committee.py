@@ -10,12 +10,15 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from torchgraft.align._classify import Logistic, joined, stacked
-from torchgraft.align._members import MEMBERS, Answer, Rehearsal, able, answer, penalty, rehearse
+from torchgraft.align._members import MEMBERS, Answer, Rehearsal, able, answer, penalty, rehearse, weights
 from torchgraft.align.base import Aligned, Domains, check_range, inductive, needs_labels
 from torchgraft.align.centroids import lloyd
 from torchgraft.align.standardise import Options as Moments
 from torchgraft.align.standardise import fit as standardise
 from torchgraft.model import LinearHead
+
+MARGIN = 0.01
+"""Accuracy that a method may lose against source-only in the rehearsal."""
 
 _CLUSTERS = "centroids"
 """The method whose passing says that the classes are clusters."""
@@ -32,16 +35,16 @@ def applies(domains: Domains) -> str:
 class Options:
     """`margin`: the accuracy, in [0, 1], that a method may lose against source-only on the source itself."""
 
-    margin: float = 0.02
+    margin: float = MARGIN
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
     """Rehearse, ask the target of those that pass, and teach one classifier what they answer together.
 
-    The members' mean probabilities on the target are its answer; where classes are clusters (centroids pass the
-    rehearsal), k-means goes on from there. The student, logistic regression on the source and the answered target,
-    each without its own mean, is what can be shipped. The temperature is the one under which the student is as sure as
-    the committee was.
+    The mean of the members' probabilities, every kind of method counting the same, is its answer; where classes are
+    clusters (centroids pass the rehearsal), k-means goes on from there. The student, logistic regression on the source
+    and the answered target, each without its own mean, is what can be shipped. Its temperature is the one under which
+    it is as sure as the committee was.
     """
     check_range(margin=(options.margin, 0, 1))
     members = able(domains, MEMBERS)
@@ -54,7 +57,7 @@ def fit(domains: Domains, options: Options) -> Aligned:
 
 def teach(domains: Domains, answers: Sequence[Answer], c: float, *, note: str = "") -> Aligned:
     """The student, with penalty `c`, of what `answers` say of the target together; see `fit`."""
-    together = np.mean([one.probabilities for one in answers], axis=0)
+    together = np.einsum("m,mnc->nc", weights(answers), np.stack([one.probabilities for one in answers]))
     labels = together.argmax(axis=1)
     clustered = any(one.member.method == _CLUSTERS for one in answers)
     if clustered:

@@ -17,7 +17,14 @@ EXAMPLES = (
     "graft list methods",
 )
 
-ROOMS = {"methods": "tune", "providers": "backbones", "readers": "data", "verbs": "cli"}
+ROOMS = {
+    "methods": "tune",
+    "alignments": "align",
+    "adaptations": "adapt",
+    "providers": "backbones",
+    "readers": "data",
+    "verbs": "cli",
+}
 """Word -> the room that it names; `backbones` lists what the providers offer."""
 
 
@@ -25,7 +32,7 @@ def run(
     terminal: Terminal,
     what: Annotated[
         str | None,
-        typer.Argument(metavar="WHAT", help="backbones, methods, providers, readers or verbs.", show_default=False),
+        typer.Argument(metavar="WHAT", help=f"backbones, {', '.join(ROOMS)}.", show_default=False),
     ] = None,
     json: JsonFlag = False,
 ) -> None:

@@ -72,6 +72,11 @@ def _unsure(report: dict[str, Any]) -> list[str]:
 def _no_test(report: dict[str, Any]) -> list[str]:
     if report.get("test"):
         return []
+    if report.get("domains"):
+        return [
+            "<b>Label a few dozen samples of the target</b> and run again with <code>--few-labels</code>: they say "
+            "more than any evidence without labels can. A test set (<code>--test</code>) tells how right it is."
+        ]
     return [
         "<b>Bring a test set</b> (<code>--test</code>): these numbers come from samples that the choice was made on."
     ]

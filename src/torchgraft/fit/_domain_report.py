@@ -117,6 +117,7 @@ def _map(found: Adaptation) -> dict[str, Any]:
     means.append(found.x[target].mean(axis=0))
     spread = np.array(means) - np.mean(means, axis=0)
     axes = np.linalg.svd(spread, full_matrices=False)[2][:2]
+    axes = np.pad(axes, ((0, 2 - len(axes)), (0, 0)))  # a single feature spans no plane
     some = [np.sort(rng.permutation(rows)[:_DRAWN]) for rows in (source, target)]
     said = found.ladder[found.index].probabilities.argmax(1)
     place = {row: i for i, row in enumerate(target)}

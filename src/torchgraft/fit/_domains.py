@@ -53,12 +53,14 @@ def load_domains(options: FitOptions, progress: Progress) -> Domains:
         parts.append(_part(one, f"{name}:", classes, name))
         if not (parts[-1].y >= 0).any():
             raise DataError(f"{path} has no sample with a class of the source ({', '.join(classes)}).")
+        findings += [*one.findings, *_strange(path, len(one) - len(parts[-1]))]
     origins += [np.full(len(part), -1) for part in parts[len(sources) :]]
     samples = _joined(parts, target, classes)
     if len(np.unique(samples.y[samples.split == SOURCE])) < 2:
         raise DataError(f"{', '.join(options.source)}: one class only to learn from. Expected at least two.")
     if options.oracle_labels and not target.labelled:
-        raise DataError(f"--oracle-labels needs a label for every sample of {options.target}, and there is none.")
+        missing = f"{(target.y < 0).sum()} of {len(target)} have none"
+        raise DataError(f"--oracle-labels needs a label for every sample of {options.target}: {missing}.")
     oracle = _oracle(seen, target, samples, classes) if options.oracle_labels else None
     if len(target.classes):
         findings.append(_ignored(target, options))
@@ -105,6 +107,12 @@ def _joined(parts: Sequence[Samples], target: Samples, classes: tuple[str, ...])
         group=None,
         findings=(),
     )
+
+
+def _strange(path: str, count: int) -> list[Finding]:
+    message = f"{path}: samples have labels that the source lacks"
+    found = Finding(kind="unknown_label", severity="warning", count=count, message=message, action="left out")
+    return [found] if count else []
 
 
 def _oracle(seen: Samples, target: Samples, samples: Samples, classes: tuple[str, ...]) -> np.ndarray:

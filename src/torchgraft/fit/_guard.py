@@ -29,14 +29,16 @@ class Test:
 class Evidence:
     """What is known of an `adapted` classifier beside the source-only one (`base`); Nt x C probabilities each.
 
-    `votes` holds the classes that the other methods answered (methods x Nt), `source` whether base and adapted were
-    right in the rehearsal (2 x n), `prior` the source's class frequencies, `p_gap` the p-value of the MMD test of a
-    gap. `few`: labels of target samples, and the probabilities of both for them, where a few were given.
+    `votes` holds the classes that the other methods answered (methods x Nt), `weights` what each counts, `source`
+    whether base and adapted were right in the rehearsal (2 x n), `prior` the source's class frequencies, `p_gap` the
+    p-value of the MMD test of a gap. `few`: labels of target samples, and the probabilities of both for them, where a
+    few were given.
     """
 
     base: np.ndarray
     adapted: np.ndarray
     votes: np.ndarray
+    weights: np.ndarray
     source: np.ndarray
     prior: np.ndarray
     p_gap: float
@@ -61,7 +63,7 @@ def refusal(found: Sequence[Test]) -> Test | None:
 
 
 def _gap(evidence: Evidence) -> Test:
-    passed = evidence.p_gap < 0.05
+    passed = bool(evidence.p_gap < 0.05)
     words = "the domains differ" if passed else "no gap can be seen: there is nothing to adapt to"
     return Test(name="gap", passed=passed, seen=f"MMD test, p = {evidence.p_gap:.3f}: {words}")
 
@@ -69,7 +71,7 @@ def _gap(evidence: Evidence) -> Test:
 def _changes(evidence: Evidence) -> Test:
     changed = float((evidence.base.argmax(1) != evidence.adapted.argmax(1)).mean())
     few = "" if changed >= _LEAST_CHANGED else ", so few that the simpler one does"
-    return Test(name="changes", passed=not few, seen=f"it answers {100 * changed:.1f} % of the target otherwise{few}")
+    return Test(name="changes", passed=not few, seen=f"it changes {100 * changed:.1f} % of the answers{few}")
 
 
 def _collapse(evidence: Evidence) -> Test:
@@ -92,17 +94,22 @@ def _agreement(evidence: Evidence) -> Test:
     Votes are counted on the samples that base and adapted answer otherwise; information maximisation, H(mean p) - mean
     H(p), on all. Each with a 95 % interval by resampling the target's samples.
     """
-    rows = np.flatnonzero(evidence.base.argmax(1) != evidence.adapted.argmax(1))
-    sides = [(evidence.votes[:, rows] == p.argmax(1)[rows]).mean(0) for p in (evidence.adapted, evidence.base)]
-    drawn = np.random.default_rng(evidence.seed).integers(0, len(rows), (_DRAWS, len(rows)))
-    low, high = np.quantile((sides[0] - sides[1])[drawn].mean(1), [0.025, 0.975])
-    words = f"where both differ, {100 * sides[0].mean():.0f} % of the other methods side with it, "
-    words += f"{100 * sides[1].mean():.0f} % with source-only"
-    if low > 0 or high < 0:
-        return Test(name="agreement", passed=low > 0, seen=words)
+    words = ""
+    if len(evidence.votes) > 1:  # one alone can only side with itself
+        rows = np.flatnonzero(evidence.base.argmax(1) != evidence.adapted.argmax(1))
+        sides = [
+            evidence.weights @ (evidence.votes[:, rows] == p.argmax(1)[rows]) for p in (evidence.adapted, evidence.base)
+        ]
+        drawn = np.random.default_rng(evidence.seed).integers(0, len(rows), (_DRAWS, len(rows)))
+        low, high = np.quantile((sides[0] - sides[1])[drawn].mean(1), [0.025, 0.975])
+        words = f"where both differ, {100 * sides[0].mean():.0f} % of the methods side with it, "
+        words += f"{100 * sides[1].mean():.0f} % with source-only"
+        if low > 0 or high < 0:
+            return Test(name="agreement", passed=bool(low > 0), seen=words)
+        words += ", and "
     gain = bootstrap_gain(information_maximisation, evidence.base, evidence.adapted, seed=evidence.seed)
-    verdict = "its answers are clearer and as varied" if gain.low > 0 else "its answers are no clearer"
-    return Test(name="agreement", passed=gain.low > 0, seen=f"{words}, and {verdict}")
+    words += "its answers are clearer and as varied" if gain.low > 0 else "its answers are no clearer"
+    return Test(name="agreement", passed=bool(gain.low > 0), seen=words)
 
 
 def _labels(evidence: Evidence) -> Test:
@@ -111,4 +118,4 @@ def _labels(evidence: Evidence) -> Test:
     gain = found["accuracy"]
     words = f"on {len(y)} labelled target samples {100 * gain['value']:+.1f} points"
     words += f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-    return Test(name="labels", passed=gain["value"] >= 0, seen=f"{words} against source-only")
+    return Test(name="labels", passed=bool(gain["value"] >= 0), seen=f"{words} against source-only")

@@ -35,13 +35,14 @@ class Space:
     words: Part | None
 
     @classmethod
-    def fit(cls, blocks: Mapping[str, Any], *, width: int = WIDTH, seed: int = 0) -> Space:
-        """From the rows of both domains; no label is used.
+    def fit(cls, blocks: Mapping[str, Any], *, source: int | None = None, width: int = WIDTH, seed: int = 0) -> Space:
+        """From the rows of both domains, the first `source` of which (None: all) are the source's; no label is used.
 
-        Backbones' features are brought to length 1, the user's own columns to mean 0 and variance 1. Texts without a
-        backbone are the leading directions of their TF-IDF.
+        The vocabulary is the source's: words that it lacks would only take length from those that a classifier can
+        weigh. Backbones' features are brought to length 1, the user's own columns to mean 0 and variance 1. Texts
+        without a backbone are the leading directions of their TF-IDF.
         """
-        words = Part("text", TfIdf.fit(blocks["text"], characters=None)) if "text" in blocks else None
+        words = Part("text", TfIdf.fit(blocks["text"][:source], characters=None)) if "text" in blocks else None
         dense = {name: values for name, values in blocks.items() if isinstance(values, np.ndarray)}
         if not dense and words:
             basis = _topics(assemble([words], blocks), seed)

@@ -31,8 +31,8 @@ from torchgraft.model.prior import estimate_prior
 from torchgraft.tune.base import take
 
 COMMITTEE = "committee"
-MARGIN = 0.02
-"""Accuracy that a method may lose against source-only in the rehearsal."""
+_NONE = np.zeros(0, dtype=np.int64)
+"""No source sample is held out from deep methods: the rehearsal measures them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,24 +75,48 @@ class Adaptation:
         return np.flatnonzero(self.sources.samples.split == part)
 
 
-def members(asked: str) -> tuple[Member, ...]:
+@dataclass(frozen=True)
+class Deep:
+    """A method of `adapt` on features, as a voter: it trains a bottleneck and a classifier of its own."""
+
+    method: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """That of the method."""
+        return self.method
+
+    def answer(self, domains: align.Domains) -> Answer:
+        """Train on the source and the unlabelled target; what the last epoch says of the target."""
+        from torchgraft.adapt import adapt  # loads torch
+
+        scale = np.sqrt(max(float(domains.xs.var(axis=0).sum()), 1e-12) / domains.dimension)
+        zs, zt = ((x / scale).astype(np.float32) for x in (domains.xs, domains.xt))
+        found = adapt(self.method, zs, domains.ys, zt, n_classes=domains.n_classes, validate=_NONE, seed=self.seed)
+        return Answer(self, np.asarray(found.probabilities, dtype=np.float64))
+
+
+def members(asked: str, seed: int = 0) -> tuple[Member | Deep, ...]:
     """Source-only and the methods to try: those asked for by name, or all that a committee is made of."""
     if asked in ("auto", COMMITTEE):
         return align.MEMBERS
-    known = [name for name in registry.names("align") if name != COMMITTEE]
+    deep = [name for name in registry.names("adapt") if registry.constant("adapt", name, "SOURCE", default=True)]
+    known = sorted({*registry.names("align"), *deep} - {COMMITTEE, SOURCE_ONLY, "source_only"})
     names = [name.strip() for name in asked.split(",") if name.strip()]
     for name in names:
         if name not in known:
-            raise UnknownName("align", name, known, see="With --source, methods align domains: `graft list methods`.")
+            raise UnknownName("method", name, known, see="These are for runs with --source.")
     if not names:
         raise OptionError(f"--method expects auto or names like coral,jda, got {asked!r}.")
-    return (Member(SOURCE_ONLY), *(Member(name) for name in dict.fromkeys(names) if name != SOURCE_ONLY))
+    made = (Deep(name, seed) if name in deep else Member(name) for name in dict.fromkeys(names))
+    return (Member(SOURCE_ONLY), *made)
 
 
 def run(options: FitOptions, progress: Progress) -> Adaptation:
     """Read both domains, extract features, measure the gap, rehearse, align, choose, without a label of the target."""
     start = time.monotonic()
-    tried = members(options.method)
+    tried = members(options.method, options.seed)
     domains = load_domains(options, progress)
     names = backbone_names(dataclasses.replace(options, method="auto"), domains.samples.modality)
     deadline = start + 0.8 * seconds(options.budget)
@@ -108,8 +132,13 @@ def _adapted(options, domains, sources, tried, progress, clock) -> Adaptation:
     source, target = np.flatnonzero(split == SOURCE), np.flatnonzero(split == TARGET)
     if min(len(source), len(target)) < 4:
         raise DataError(f"{len(source)} source and {len(target)} target samples can be used; 4 of each are needed.")
+    if (np.bincount(y[source]) // 2).sum() < 2:
+        raise DataError(
+            "the source can't be halved to rehearse on. Expected two classes with two samples or more each."
+        )
     both = np.concatenate([source, target])
-    space = Space.fit({name: take(values, both) for name, values in sources.blocks.items()}, seed=options.seed)
+    blocks = {name: take(values, both) for name, values in sources.blocks.items()}
+    space = Space.fit(blocks, source=len(source), seed=options.seed)
     x = _one_mean(space.transform(sources.blocks), domains.origin)
     words = space.beside(sources.blocks)
     given = align.Domains(
@@ -120,13 +149,9 @@ def _adapted(options, domains, sources, tried, progress, clock) -> Adaptation:
         beside=None if words is None else (words[source], words[target]),
     )
     able = align.able(given, tried)
-    skipped = [
-        Skipped(name=one.name, reason=registry.get("align", one.method).applies(given))
-        for one in tried
-        if one not in able
-    ]
+    skipped = [Skipped(name=one.name, reason=align.unable(given, one)) for one in tried if one not in able]
     rehearsal = align.rehearse(given, able, seed=options.seed, progress=progress)
-    passing = rehearsal.passing(MARGIN)
+    passing = rehearsal.passing(align.MARGIN)
     ladder, answers = _ladder(given, able, rehearsal, passing, progress)
     measured = _gap(given, rehearsal, ladder[0], options.seed)
     few = np.flatnonzero(split == FEW)
@@ -177,10 +202,11 @@ def _ladder(given, able, rehearsal, passing, progress) -> tuple[list[Candidate],
     with progress.bar("aligning the domains", len(able)) as bar:
         for i, member in enumerate(able):
             start = time.monotonic()
-            answers.append(align.answer(given, member, c))
-            own = answers[-1].aligned
-            taught = align.teach(given, [answers[-1]], c) if i else dataclasses.replace(own, head=answers[-1].head)
-            about = {"passed": i in passing, "note": own.note, "seconds": time.monotonic() - start}
+            found = align.answer(given, member, c)
+            answers.append(found)
+            taught = align.teach(given, [found], c) if i else dataclasses.replace(found.aligned, head=found.head)
+            note = found.aligned.note if found.aligned else "trained"
+            about = {"passed": i in passing, "note": note, "seconds": time.monotonic() - start}
             ladder.append(_candidate(given, taught, member.name if i else "source-only", rehearsal.right[i], about))
             bar.advance()
     answers = [answers[i] for i in passing]
@@ -216,7 +242,7 @@ def _gap(given: align.Domains, rehearsal: align.Rehearsal, base: Candidate, seed
         "p": test.p_value,
         "coral_distance": gap.coral_distance(given.xs, given.xt),
         "a_distance": gap.proxy_a_distance(given.xs, given.xt, seed=seed),
-        "class_gaps": gap.class_gaps(given.xs, given.ys, given.xt, calibrated).tolist(),
+        "class_gaps": evaluate.finite(gap.class_gaps(given.xs, given.ys, given.xt, calibrated).tolist()),
         "prior_source": prior.tolist(),
         "prior_target": estimate_prior(calibrated, some).prior.tolist(),
         "temperature": temperature,
@@ -238,6 +264,7 @@ def _choose(options, given, ladder, answers, measured, few) -> tuple[int, list[_
         base=base.probabilities,
         adapted=adapted.probabilities,
         votes=np.stack([one.probabilities.argmax(1) for one in answers[1:]]),
+        weights=align.weights(answers[1:]),
         source=np.stack([base.right, adapted.right]),
         prior=np.array(measured["prior_source"]),
         p_gap=measured["p"],
@@ -246,10 +273,13 @@ def _choose(options, given, ladder, answers, measured, few) -> tuple[int, list[_
     )
     found = _guard.tests(evidence)
     refused = _guard.refusal(found)
-    unseen = "No label of the target was used." if not evidence.few else "A few labels of the target decided."
+    decided = (refused or found[-1]).name == "labels"
+    unseen = "A few labels of the target decided." if decided else "No label of the target was used."
     if refused:
         return 0, found, f"Shipped: source-only. {adapted.name} is not: {refused.seen}. {unseen}"
-    return best, found, f"Shipped: {adapted.name} ({adapted.note}), since {found[-1].seen}. {unseen}"
+    told = f" ({adapted.note})" if adapted.note else ""
+    changed, why = (next(one.seen for one in found if one.name == name) for name in ("changes", found[-1].name))
+    return best, found, f"Shipped: {adapted.name}{told}. Against source-only {changed}; {why}. {unseen}"
 
 
 def _graft(one: Candidate, space: Space, sources: Sources, measured: dict[str, Any]) -> Graft:

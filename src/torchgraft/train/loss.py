@@ -48,7 +48,9 @@ class ClassLoss(nn.Module):
     """Cross entropy of B x C logits with B classes or B x C soft targets, as `LossOptions` say; a scalar mean.
 
     `counts` holds the C class counts of the training samples; a class without a sample counts as one. The mean is
-    weighted: sum_b sum_c w_c q'_bc (-log p_bc) / sum_b sum_c w_c q_bc, with q the targets, q' the smoothed ones.
+    weighted: sum_b sum_c w_c q'_bc (-log p_bc) / B, with q' the smoothed targets. Balanced weights are 1 in the mean
+    over the training samples; divided by B, and not by a batch's own weights as in torch, a batch costs the same in
+    however many pieces, on however many processes.
     It holds nothing that is saved or trained. The prediction is the argmax of the logits that are given to it.
 
     Raises `DataError` for counts that are negative, or all 0.
@@ -73,13 +75,10 @@ class ClassLoss(nn.Module):
 def cross_entropy(logits: Tensor, y: Tensor, *, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy of B x C logits with B classes or B x C soft targets; see `ClassLoss` for the formula.
 
-    Classes and the same targets as one-hot rows give the same value (torch's own divides the second by B).
+    Classes and the same targets as one-hot rows give the same value.
     """
-    logits = logits.float()
-    if y.ndim == 1 or weight is None:
-        return functional.cross_entropy(logits, y, weight=weight, label_smoothing=smoothing)
-    total = functional.cross_entropy(logits, y, weight=weight, label_smoothing=smoothing, reduction="sum")
-    return total / (y @ weight.to(y.dtype)).sum()
+    total = functional.cross_entropy(logits.float(), y, weight=weight, label_smoothing=smoothing, reduction="sum")
+    return total / len(logits)
 
 
 def balanced_weights(counts: Sequence[int] | np.ndarray | Tensor) -> Tensor:
