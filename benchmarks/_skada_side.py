@@ -34,7 +34,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -62,6 +62,9 @@ class ImportanceWeighted(_Timed, ImportanceWeightedScorer):
     """How right on held-out source samples, those that look like the target counting more?"""
 
 
+SCORERS = {"circular": Circular, "importance": ImportanceWeighted}
+
+
 def main() -> None:
     warnings.simplefilter("ignore")  # each fold that a candidate can't be fitted on; it is then out of the choice
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -71,35 +74,37 @@ def main() -> None:
 def _pair(job: dict) -> dict:
     """For each scorer the predictions on the target, CPU seconds of all that led to them, and what was chosen."""
     with np.load(job["features"]) as held:
-        xs, ys, xt = (held[name].astype(np.float64) for name in ("xs", "ys", "xt"))
-    x, y = np.concatenate([xs, xt]), np.concatenate([ys.astype(int), np.full(len(xt), -1)])
-    domain = np.concatenate([np.full(len(xs), 1), np.full(len(xt), -2)])
+        xs, ys, xt = held["xs"].astype(np.float64), held["ys"].astype(int), held["xt"].astype(np.float64)
+    domain = np.repeat([1, -2], [len(xs), len(xt)])
+    data = np.concatenate([xs, xt]), np.concatenate([ys, np.full(len(xt), -1)]), domain
     start = time.process_time()
-    strength = _strength(xs, ys.astype(int))
-    shared = time.process_time() - start
-    scorers = {"circular": Circular(), "importance": ImportanceWeighted()}
-    found: dict[str, list] = {name: [] for name in scorers}
-    by_method = {}
-    for method, (estimator, grid) in _candidates(strength).items():
-        start, before = time.process_time(), {name: one.spent for name, one in scorers.items()}
-        search = GridSearchCV(
-            make_da_pipeline(StandardScaler(), *estimator), grid, scoring=scorers, refit=False,
-            cv=SourceTargetShuffleSplit(job["splits"], test_size=0.3, random_state=0),
-        ).fit(x, y, sample_domain=domain)  # fmt: skip
-        took = time.process_time() - start
-        scoring = {name: one.spent - before[name] for name, one in scorers.items()}
-        by_method[method] = took - scoring["importance"]
-        shared += took - sum(scoring.values())
-        for name in scorers:
-            scores = search.cv_results_[f"mean_test_{name}"]
-            found[name] += [
-                (score, method, search.estimator, one)
-                for score, one in zip(scores, search.cv_results_["params"], strict=True)
-            ]
-    chosen = {name: _refitted(one, (x, y, domain), xt) for name, one in found.items()}
+    candidates = _candidates(_strength(xs, ys))
+    seconds = {name: {"strength": time.process_time() - start} for name in SCORERS}
+    found: dict[str, list] = {name: [] for name in SCORERS}
+    for method, (steps, grid) in candidates.items():
+        pipeline = make_da_pipeline(StandardScaler(), *steps)
+        for name, (scored, took) in _searched(pipeline, grid, data, job["splits"]).items():
+            seconds[name][method] = took
+            found[name] += [(score, method, clone(pipeline).set_params(**values), values) for score, values in scored]
+    chosen = {name: _refitted(one, data, xt) for name, one in found.items()}
     for name, one in chosen.items():
-        one["cpu"] += shared + scorers[name].spent
-    return {"strength": strength, "by_method": by_method, "chosen": chosen}
+        one["cpu"] += sum(seconds[name].values())
+    return {"by_method": seconds["circular"], "chosen": chosen}
+
+
+def _searched(pipeline: Pipeline, grid: dict, data: tuple, splits: int) -> dict[str, tuple[list, float]]:
+    """For each scorer its (score, values) over the grid, and the CPU seconds without those of the other scorer."""
+    x, y, domain = data
+    scorers = {name: scorer() for name, scorer in SCORERS.items()}
+    cv = SourceTargetShuffleSplit(splits, test_size=0.3, random_state=0)
+    start = time.process_time()
+    search = GridSearchCV(pipeline, grid, scoring=scorers, refit=False, cv=cv).fit(x, y, sample_domain=domain)
+    alone = time.process_time() - start - sum(one.spent for one in scorers.values())
+    results = search.cv_results_
+    return {
+        name: (list(zip(results[f"mean_test_{name}"], results["params"], strict=True)), alone + scorers[name].spent)
+        for name in scorers
+    }
 
 
 def _strength(xs: np.ndarray, ys: np.ndarray) -> float:
@@ -136,16 +141,14 @@ def _candidates(c: float) -> dict[str, tuple[list, dict]]:
     }
 
 
-def _refitted(found: list[tuple], data: tuple[np.ndarray, ...], xt: np.ndarray) -> dict:
+def _refitted(found: list[tuple], data: tuple, xt: np.ndarray) -> dict:
     """The best candidate on all rows of both domains."""
     start = time.process_time()
+    _, method, pipeline, values = found[int(np.nanargmax([score for score, *_ in found]))]
     x, y, domain = data
-    _, method, estimator, params = found[int(np.nanargmax([score for score, *_ in found]))]
-    fitted = clone(estimator).set_params(**params)
-    fitted.fit(x, y.copy(), sample_domain=domain)
-    predicted = fitted.predict(xt, sample_domain=np.full(len(xt), -2))
-    values = " ".join(str(value) for value in params.values())
-    return {"predicted": predicted.tolist(), "what": f"{method} {values}".strip(), "cpu": time.process_time() - start}
+    predicted = pipeline.fit(x, y.copy(), sample_domain=domain).predict(xt, sample_domain=np.full(len(xt), -2))
+    what = " ".join([method, *(str(value) for value in values.values())])
+    return {"predicted": predicted.tolist(), "what": what, "cpu": time.process_time() - start}
 
 
 def _scale(job: dict) -> dict:

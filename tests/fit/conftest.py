@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+INSECTS = np.array(["ant", "bee", "cat"])
 
 
 @pytest.fixture
@@ -31,4 +34,38 @@ def reviews(tmp_path: Path) -> Path:
     rows[5] = "<script>alert('coat')</script> awful torn cold,bad"
     path = tmp_path / "reviews.csv"
     path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def domain(n: int, *, seed: int, turn: float = 0.0, move: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """N x 6 rows of three Gaussian classes, and their names; turned by radians in one plane, and moved."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = 3.0 * np.eye(6)[y] + 0.8 * rng.normal(size=(n, 6))
+    turned = np.eye(6)
+    turned[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    return (x @ turned + move * np.linspace(1, -1, 6)).astype(np.float32), INSECTS[y]
+
+
+@pytest.fixture(scope="session")
+def make_domain() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """`domain`."""
+    return domain
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a labelled source and a target that is turned and moved, with labels, without, and with wrong ones;
+    40 more samples like the target (`test.npz`) and the source once again without labels (`same.npz`).
+    """
+    path = tmp_path_factory.mktemp("pair")
+    xs, ys = domain(72, seed=0)
+    xt, yt = domain(81, seed=1, turn=0.5, move=2.0)
+    x_test, y_test = domain(40, seed=2, turn=0.5, move=2.0)
+    np.savez(path / "source.npz", X=xs, y=ys)
+    np.savez(path / "target.npz", X=xt, y=yt)
+    np.savez(path / "wrong.npz", X=xt, y=np.random.default_rng(3).permutation(yt))
+    np.savez(path / "bare.npz", X=xt)
+    np.savez(path / "test.npz", X=x_test, y=y_test)
+    np.savez(path / "same.npz", X=xs)
     return path

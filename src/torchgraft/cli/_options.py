@@ -56,7 +56,7 @@ def _parameter(field: dataclasses.Field, hint: Any) -> inspect.Parameter:
         default, about = None, typer.Argument(metavar=field.name.upper(), help=help_text, show_default=False)
     else:
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
-        flag = "--" + field.name.replace("_", "-")
+        flag = field.metadata.get("flag") or "--" + field.name.replace("_", "-")
         about = typer.Option(flag, help=help_text, show_default=default not in (None, ()))
     kind = _typed(hint, optional=required)
     return inspect.Parameter(

@@ -21,6 +21,7 @@ EXAMPLES = (
     "graft fit train.csv --test test.csv  # texts; --text and --label name the columns",
     "graft fit photos/ --group '(.*)_frame'  # frames of one video stay together",
     "graft fit new-photos/ --source old-photos/  # labels of another domain, none of this one",
+    "graft fit new-photos/ --from runs/photos-1  # a model of other photos, and no label of these",
     "graft fit photos/ --budget 2m --method lda,linear_probe  # in two minutes, two methods only",
     "graft fit --resume runs/photos-1  # go on after Ctrl-C or a crash",
     "graft fit --from-run runs/photos-1/run.toml  # the same run again",

@@ -7,6 +7,13 @@ from typing import Any
 
 from torchgraft.evaluate._format import percent, section, span, text
 
+_COLUMNS = {
+    "source_accuracy": "right in rehearsal",
+    "changed": "target answered otherwise",
+    "oracle_accuracy": "right on the target (oracle)",
+}
+"""What is shown of a rung, as far as it was measured."""
+
 _ROWS = 12
 """Classes of which the gap is shown; the largest gaps first."""
 
@@ -17,7 +24,7 @@ _SIDE = (560, 360)
 def domain_gap(report: Mapping[str, Any]) -> str:
     """How far apart source and target are: distances, classes, a map."""
     found = report.get("domains")
-    if not found:
+    if not found or "gap" not in found:
         return ""
     gap = found["gap"]
     seen = "The domains differ" if gap["p"] < 0.05 else "No difference between the domains can be seen"
@@ -36,35 +43,36 @@ def domain_gap(report: Mapping[str, Any]) -> str:
 
 def tried(report: Mapping[str, Any]) -> str:
     """Every method, its rehearsal on the source, what it answers otherwise; and the tests of the guard."""
-    found = report.get("domains")
+    found, rungs = report.get("domains"), report.get("ladder") or ()
     if not found:
         return ""
-    oracle = found.get("oracle")
-    lead = (
-        '<p class="lead">No label of the target was used. Each method was rehearsed on the source: fitted on one half, '
-        "asked of the other. Where nothing has to be adapted, a method that does harm is not to be trusted.</p>"
-    )
-    head = "<tr><th>method</th><th>right in rehearsal</th><th>target answered otherwise</th>"
-    head += "<th>right on the target (oracle)</th>" if oracle else ""
-    rows = "".join(_row(row, oracle) for row in report.get("ladder") or ())
+    shown = [name for name in _COLUMNS if any(name in rung["metrics"] for rung in rungs)]
+    lead = "No label of the target was used."
+    if "source_accuracy" in shown:
+        lead += (
+            " Each method was rehearsed on the source: fitted on one half, asked of the other. Where nothing has to be "
+            "adapted, a method that does harm is not to be trusted."
+        )
+    head = "".join(f"<th>{title}</th>" for title in ("method", *(_COLUMNS[name] for name in shown)))
+    rows = "".join(_row(rung, shown) for rung in rungs)
     note = (
         '<p class="note">The oracle column was asked for with <code>--oracle-labels</code>. It chose nothing.</p>'
-        if oracle
+        if "oracle_accuracy" in shown
         else ""
     )
-    return section("tried", "What was tried", f'{lead}<div class="scroll"><table>{head}</tr>{rows}</table></div>{note}'
-                   + _tests(found.get("tests") or ()))  # fmt: skip
+    table = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return section("tried", "What was tried", f'<p class="lead">{lead}</p>{table}{note}{_tests(found["tests"])}')
 
 
-def _row(row: Mapping[str, Any], oracle: Any) -> str:
+def _row(row: Mapping[str, Any], shown: Sequence[str]) -> str:
     metrics = row["metrics"]
     badge = ' <span class="badge">shipped</span>' if row.get("chosen") else ""
     out = "" if row.get("passed", True) else " <small>sent out</small>"
-    cells = [f"{percent(metrics[name]['value'])} <small>{span(metrics[name])}</small>"
-             for name in ("source_accuracy", "changed", *(["oracle_accuracy"] if oracle else []))]  # fmt: skip
+    cells = "".join(
+        f"<td>{percent(metrics[name]['value'])} <small>{span(metrics[name])}</small></td>" for name in shown
+    )
     note = f"<br><small>{text(row['note'])}</small>" if row.get("note") else ""
-    name = f"<b>{text(row['method'])}</b>{badge}{out}{note}"
-    return f"<tr><td>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return f"<tr><td><b>{text(row['method'])}</b>{badge}{out}{note}</td>{cells}</tr>"
 
 
 def _tests(found: Sequence[Mapping[str, Any]]) -> str:

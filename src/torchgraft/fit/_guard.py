@@ -46,14 +46,18 @@ class Evidence:
     seed: int = 0
 
 
-def tests(evidence: Evidence) -> list[Test]:
-    """All tests, in the order in which they count. With a few labels of the target these decide, and no vote is taken.
+def tests(evidence: Evidence, *, source: bool = True) -> list[Test]:
+    """All tests, in the order in which they count; without those that need the `source` where there is none.
 
-    The first that fails is the reason to ship source-only.
+    With a few labels of the target these decide, and no vote is taken. The first test that fails is the reason to ship
+    source-only.
     """
-    found = [one(evidence) for one in (_gap, _changes, _collapse, _source)]
-    if evidence.few or found[1].passed:  # votes on what both answer alike say nothing
-        found.append((_labels if evidence.few else _agreement)(evidence))
+    asked = (_gap, _changes, _collapse, _source) if source else (_changes, _collapse)
+    found = [one(evidence) for one in asked]
+    if evidence.few:
+        found.append(_labels(evidence))
+    elif source and found[1].passed:  # votes on what both answer alike say nothing
+        found.append(_agreement(evidence))
     return found
 
 

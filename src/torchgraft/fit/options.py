@@ -13,8 +13,8 @@ ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 CLASS_WEIGHTS = ("none", "balanced")
 
 
-def _option(default: object, help: str) -> object:
-    return field(default=default, metadata={"help": help})
+def _option(default: object, help: str, flag: str = "") -> object:
+    return field(default=default, metadata={"help": help, "flag": flag})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,11 @@ class FitOptions:
     source: tuple[str, ...] = _option(
         (), "Labelled data of another domain, same classes; TARGET's own labels are then not looked at. Repeatable."
     )
+    from_model: str | None = _option(
+        None, "A model to adapt to TARGET, whose labels are not looked at; without the data it was fitted on.", "--from"
+    )
     few_labels: str | None = _option(
-        None, "With --source: a few labelled samples like TARGET, which decide at the end."
+        None, "With --source or --from: a few labelled samples like TARGET, which decide at the end."
     )
     oracle_labels: bool = _option(
         False, "With --source: print how right each rung is on TARGET's own labels. For benchmarks; chooses nothing."
@@ -74,8 +77,12 @@ class FitOptions:
             problems.append(f"--epochs expects a whole number from 0, got {self.epochs}.")
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed expects a whole number from 0 to {2**32 - 1}, got {self.seed}.")
-        if not self.source and (self.few_labels or self.oracle_labels):
-            problems.append("--few-labels and --oracle-labels go with --source: without it TARGET's labels are used.")
+        if self.source and self.from_model:
+            problems.append("--source and --from are two ways: adapt with the source's data, or from a model alone.")
+        if self.few_labels and not (self.source or self.from_model):
+            problems.append("--few-labels goes with --source or --from: without these TARGET's labels are used.")
+        if self.oracle_labels and not self.source:
+            problems.append("--oracle-labels goes with --source.")
         if problems:
             raise OptionError(" ".join(problems))
 

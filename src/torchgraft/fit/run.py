@@ -66,13 +66,13 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     """
     keep_memory()  # before torch is loaded: what it allocates at once is kept too
     wait_passively()
-    start, wanted = time.monotonic(), () if options.source else plan.methods(options.method)
+    start, wanted = time.monotonic(), () if options.source or options.from_model else plan.methods(options.method)
     deadline = start + core_options.seconds(options.budget)
     path = _open_folder(options, go_on=go_on)
     progress = progress if ranks.is_first() else SILENT
     seed_everything(options.seed)
     with _nothing_left_behind(path):
-        if options.source:
+        if options.source or options.from_model:
             return _between_domains(options, path, progress)
         samples, findings = load_data(options, progress)
         names = backbone_names(options, samples.modality)
@@ -110,10 +110,13 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
 
 
 def _between_domains(options: FitOptions, path: Path, progress: Progress) -> Run:
-    """The run for a labelled source and a target without labels."""
-    from torchgraft.fit import _domain_report, adaptation  # loads scipy's and scikit-learn's heavy parts
+    """The run for a target without labels, and a labelled source or a model."""
+    from torchgraft.fit import _domain_report, adaptation, source_free  # loads much that other runs don't need
 
-    _domain_report.ship(adaptation.run(options, progress), options, path)
+    if options.from_model:
+        source_free.ship(options, path, progress)
+    else:
+        _domain_report.ship(adaptation.run(options, progress), options, path)
     return Run(path=path)
 
 
@@ -254,6 +257,7 @@ def _open_folder(options: FitOptions, *, go_on: bool) -> Path:
     if not go_on:
         shutil.rmtree(path / WORK, ignore_errors=True)
     given = {"target": options.target, "test": options.test, "few_labels": options.few_labels, "out": path}
+    given["from_model"] = options.from_model
     whole: dict[str, Any] = {name: str(Path(value).resolve()) for name, value in given.items() if value}
     whole["source"] = tuple(str(Path(one).resolve()) for one in options.source)
     core_options.to_toml(path / RUN_FILE, {"fit": dataclasses.replace(options, **whole)})  # good from any folder

@@ -1,0 +1,135 @@
+"""Sources, target, few labels and test set in one `Samples`, and what of them may be seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchgraft.core.errors import DataError
+from torchgraft.core.progress import SILENT
+from torchgraft.fit import FitOptions
+from torchgraft.fit._domains import FEW, SOURCE, TARGET, TEST, Domains, load_domains
+
+
+def loaded(target: Path, *sources: Path, **changes: object) -> Domains:
+    options = FitOptions(target=str(target), source=tuple(map(str, sources)), **changes)
+    return load_domains(options, SILENT)
+
+
+def kinds(found: Domains) -> dict[str, int]:
+    return {one.kind: one.count for one in found.findings}
+
+
+def saved(path: Path, x: np.ndarray, y: np.ndarray | None = None) -> Path:
+    np.savez(path, **({"X": x.astype(np.float32)} | ({} if y is None else {"y": y})))
+    return path
+
+
+def test_every_part_in_its_place(pair: Path) -> None:
+    found = loaded(pair / "bare.npz", pair / "source.npz", test=str(pair / "test.npz"), few_labels=str(pair / "test.npz"))
+    samples = found.samples
+    assert Counter(samples.split.tolist()) == {SOURCE: 72, TARGET: 81, FEW: 40, TEST: 40}
+    assert samples.classes == ("ant", "bee", "cat")
+    assert len(set(samples.ids)) == len(samples) == len(samples.x)
+    with np.load(pair / "source.npz") as source, np.load(pair / "bare.npz") as target:
+        np.testing.assert_array_equal(samples.x[samples.split == SOURCE], source["X"])
+        np.testing.assert_array_equal(samples.x[samples.split == TARGET], target["X"])
+        assert [samples.classes[c] for c in samples.y[samples.split == SOURCE]] == source["y"].tolist()
+    assert (samples.y[samples.split == TARGET] == -1).all()
+    assert (found.origin == np.where(samples.split == SOURCE, 0, -1)).all()
+    assert found.oracle is None and not found.findings
+
+
+@pytest.mark.parametrize("name", ["target.npz", "wrong.npz"])
+def test_labels_of_the_target_have_no_way_in(pair: Path, name: str) -> None:
+    with_labels, bare = loaded(pair / name, pair / "source.npz"), loaded(pair / "bare.npz", pair / "source.npz")
+    assert (with_labels.samples.y[with_labels.samples.split == TARGET] == -1).all()
+    np.testing.assert_array_equal(with_labels.samples.x, bare.samples.x)
+    np.testing.assert_array_equal(with_labels.samples.y, bare.samples.y)
+    assert with_labels.samples.classes == bare.samples.classes
+    assert with_labels.oracle is None
+    (note,) = with_labels.findings
+    assert (note.kind, note.severity, note.count, note.action) == ("target_labels", "note", 81, "not looked at")
+
+
+def test_the_oracle_holds_the_targets_labels_and_no_others(pair: Path, tmp_path: Path) -> None:
+    with np.load(pair / "target.npz") as data:
+        strange = np.where(np.arange(81) < 5, "emu", data["y"])
+        saved(tmp_path / "t.npz", data["X"], strange)
+    found = loaded(tmp_path / "t.npz", pair / "source.npz", oracle_labels=True)
+    rows = found.samples.split == TARGET
+    expected = [-1 if name == "emu" else "ant bee cat".split().index(name) for name in strange]
+    assert found.oracle[rows].tolist() == expected
+    assert (found.oracle[~rows] == -1).all()
+    assert found.samples.classes == ("ant", "bee", "cat"), "a class of the target alone is none of the run's"
+    assert (found.samples.y[rows] == -1).all()
+
+
+def test_two_sources_are_told_apart_and_share_classes(pair: Path, tmp_path: Path, make_domain) -> None:
+    x, y = make_domain(30, seed=4)
+    other = saved(tmp_path / "b.npz", x, np.where(y == "ant", "aphid", y))
+    found = loaded(pair / "bare.npz", pair / "source.npz", other)
+    assert found.samples.classes == ("ant", "aphid", "bee", "cat")
+    assert Counter(found.origin.tolist()) == {0: 72, 1: 30, -1: 81}
+    second = found.samples.y[found.origin == 1]
+    assert [found.samples.classes[c] for c in second[:3]] == ["aphid", "bee", "cat"]
+
+
+def test_the_same_source_twice_is_no_clash_of_names(pair: Path) -> None:
+    found = loaded(pair / "bare.npz", pair / "source.npz", pair / "source.npz")
+    assert len(set(found.samples.ids)) == 72 + 72 + 81
+
+
+def test_unlabelled_rows_of_a_source_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(8)) + "odd,\n")
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"other {i}\n" for i in range(6)))
+    found = loaded(tmp_path / "t.csv", tmp_path / "s.csv")
+    assert Counter(found.samples.split.tolist()) == {SOURCE: 8, TARGET: 6}
+    assert "unlabelled" in kinds(found) and "no_labels" not in kinds(found)
+
+
+def test_classes_that_the_source_lacks_are_left_out_and_told(pair: Path, tmp_path: Path, make_domain) -> None:
+    x, y = make_domain(12, seed=5)
+    given = saved(tmp_path / "few.npz", x, np.where(y == "cat", "emu", y))
+    found = loaded(pair / "bare.npz", pair / "source.npz", few_labels=str(given))
+    assert (found.samples.split == FEW).sum() == 8
+    (finding,) = found.findings
+    assert (finding.kind, finding.severity, finding.count, finding.action) == ("unknown_label", "warning", 4, "left out")
+    assert "few.npz" in finding.message
+
+
+def test_rows_that_can_not_be_read_are_told_of_in_every_part(pair: Path, tmp_path: Path, make_domain) -> None:
+    x, y = make_domain(12, seed=5)
+    x[0] = np.nan
+    given = saved(tmp_path / "odd.npz", x, y)
+    found = loaded(given, given, test=str(given))
+    assert [one.count for one in found.findings if one.kind == "not_finite"] == [1, 1, 1]
+    assert Counter(found.samples.split.tolist()) == {SOURCE: 11, TARGET: 11, TEST: 11}
+
+
+def test_what_is_wrong_is_said(pair: Path, tmp_path: Path, make_domain) -> None:
+    x, y = make_domain(12, seed=5)
+    wide = saved(tmp_path / "wide.npz", np.hstack([x, x]), y)
+    one = saved(tmp_path / "one.npz", x, np.full(12, "ant"))
+    emu = saved(tmp_path / "emu.npz", x, np.full(12, "emu"))
+    (tmp_path / "texts.csv").write_text("text,label\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(8)))
+    bare, source = pair / "bare.npz", pair / "source.npz"
+    cases = [
+        ((bare, pair / "same.npz"), {}, "--source .*same.npz has no labels. Expected one folder per class"),
+        ((bare, tmp_path / "texts.csv"), {}, "texts.csv holds text samples, the target array samples"),
+        ((bare, wide), {}, "wide.npz holds 12 features a sample, the target 6"),
+        ((bare, source, wide), {}, "wide.npz holds 12 features"),
+        ((bare, one), {}, "one.npz: one class only to learn from. Expected at least two"),
+        ((bare, source), {"test": str(wide)}, "wide.npz holds 12 features"),
+        ((bare, source), {"few_labels": str(pair / "same.npz")}, "--few-labels .*same.npz has no labels"),
+        ((bare, source), {"test": str(emu)}, r"emu.npz has no sample with a class of the source \(ant, bee, cat\)"),
+        ((bare, source), {"oracle_labels": True}, "--oracle-labels needs a label .* 81 of 81 have none"),
+        ((bare, tmp_path / "nowhere.npz"), {}, "nowhere.npz"),
+        ((tmp_path / "nowhere.npz", source), {}, "nowhere.npz"),
+    ]
+    for paths, changes, message in cases:
+        with pytest.raises(DataError, match=message):
+            loaded(*paths, **changes)
