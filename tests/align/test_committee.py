@@ -45,6 +45,15 @@ def test_the_mean_of_the_answers_is_taught(domains):
         assert (labels(taught) == truth).mean() > 0.95
 
 
+def test_kinds_vote_alike(domains):
+    """Three settings of one method say one thing, two other methods another: the three have one vote."""
+    truth = answer(domains, MEAN, 10.0).probabilities.argmax(1)
+    right, wrong = (0.9 * np.eye(3)[y] + 0.1 / 3 for y in (truth, (truth + 1) % 3))
+    loud = [Member("pseudo_label", (("moments", name),)) for name in ("mean", "variance", "l2")]
+    voices = [*(Answer(one, wrong) for one in loud), Answer(MEAN, right), Answer(NONE, right)]
+    assert (labels(teach(domains, voices, 10.0)) == truth).mean() > 0.95
+
+
 def test_the_student_is_logistic_regression_on_both_domains(domains):
     """scikit-learn on the same rows: each domain without its own mean, all scaled to variance 1."""
     one = answer(domains, MEAN, 10.0)
@@ -60,7 +69,8 @@ def test_the_student_is_logistic_regression_on_both_domains(domains):
 def test_the_student_is_as_sure_as_the_committee(domains):
     one = answer(domains, MEAN, 10.0)
     vague = Answer(MEAN, one.probabilities**0.3 / (one.probabilities**0.3).sum(axis=1, keepdims=True))
-    found = [softmax(t.head.logits(t.zt), axis=1).max(1).mean() for t in (teach(domains, [v], 10.0) for v in (one, vague))]
+    taught = [teach(domains, [voice], 10.0) for voice in (one, vague)]
+    found = [softmax(student.head.logits(student.zt), axis=1).max(1).mean() for student in taught]
     assert found[0] == pytest.approx(one.probabilities.max(1).mean(), abs=0.06)
     assert found[1] == pytest.approx(vague.probabilities.max(1).mean(), abs=0.06)
 
@@ -109,7 +119,7 @@ def test_fit_beats_source_only(turned):
 
 
 def test_who_fails_the_rehearsal_has_no_vote():
-    """The class is the sign of the product of two columns: nearest neighbours and clusters are all at sea."""
+    """The class is the side of a long thin cloud: clusters and nearest neighbours see it worse than a border does."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(160, 2)) * [10, 1]
     pair = Domains(xs=x, ys=(x[:, 1] > 0).astype(int), xt=rng.normal(size=(150, 2)) * [10, 1] + 1)
@@ -117,7 +127,7 @@ def test_who_fails_the_rehearsal_has_no_vote():
     assert all_in.note == "15 of 15 methods passed the rehearsal, refined by k-means"
     assert int(strict.note.split()[0]) < 15
     truth = pair.xt[:, 1] > 1
-    assert (labels(strict) == truth).mean() > max(0.9, (labels(all_in) == truth).mean())
+    assert (labels(strict) == truth).mean() > (labels(all_in) == truth).mean() + 0.05
 
 
 def test_rehearsed_is_the_student_of_the_halves(domains):

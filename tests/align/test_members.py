@@ -23,6 +23,7 @@ from torchgraft.align._members import (
     penalty,
     rehearse,
     unable,
+    weights,
 )
 from torchgraft.core import registry
 
@@ -107,6 +108,19 @@ def test_able_leaves_out_who_needs_classes(domains):
     assert NONE in kept and Member("jda") not in kept
     assert "single class" in unable(one_class, Member("jda"))
     assert able(domains, MEMBERS) == list(MEMBERS)
+
+
+def test_kinds_count_alike_hand_worked():
+    """Two of one kind, one of a kind of its own, two settings of one method without a kind: a third for each."""
+    p = np.full((2, 2), 0.5)
+    members = (
+        Member("coral", kind="covariances"), Member("linear_ot", kind="covariances"), Member("tca"),
+        Member("pseudo_label", (("moments", "mean"),)), Member("pseudo_label", (("moments", "l2"),)),
+    )  # fmt: skip
+    found = weights([Answer(one, p) for one in members])
+    np.testing.assert_allclose(found, [1 / 6, 1 / 6, 1 / 3, 1 / 6, 1 / 6])
+    assert weights([Answer(members[0], p)]).tolist() == [1]
+    assert weights([Answer(one, p) for one in MEMBERS]).sum() == pytest.approx(1)
 
 
 def test_passing_hand_worked():
@@ -199,7 +213,9 @@ def test_a_voter_that_is_no_method_takes_part(domains):
     found = rehearse(domains, members)
     np.testing.assert_array_equal(found.right[1], domains.ys == 1)
     assert found.passing(0.02) == [0]
-    assert answer(domains, Stubborn(), 1.0).aligned is None
+    alone = answer(domains, Stubborn(), 1.0)
+    assert alone.aligned is None
+    np.testing.assert_allclose(weights([answer(domains, NONE, 1.0), alone]), [0.5, 0.5])
 
 
 def test_joined_rows_are_those_the_classifier_was_fitted_on(domains):

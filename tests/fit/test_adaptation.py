@@ -129,7 +129,7 @@ def test_equal_domains_ship_source_only(pair: Path, tmp_path: Path) -> None:
     assert data["verdict"]["method"] == "source-only" == load(run.path).method
     assert data["domains"]["gap"]["p"] > 0.5
     assert "nothing to adapt to" in str(run.report)
-    assert [one["name"] for one in data["domains"]["tests"] if not one["passed"]][0] == "gap"
+    assert next(one["name"] for one in data["domains"]["tests"] if not one["passed"]) == "gap"
     with np.load(pair / "source.npz") as source:
         assert (np.array(run.graft.predict(source["X"]).labels) == source["y"]).mean() > 0.97
 
@@ -259,6 +259,18 @@ def test_members_by_name(asked: str, names: list[str]) -> None:
     assert [one.method for one in members(asked)] == names
 
 
+def test_methods_that_train_are_members_too(make_domain) -> None:
+    """They answer by themselves; a class that the source lacks is one of theirs too."""
+    given = [make_domain(24, seed=seed, move=seed) for seed in (0, 1)]
+    ys = np.searchsorted(np.unique(given[0][1]), given[0][1])
+    pair = adaptation.align.Domains(xs=given[0][0], ys=ys, xt=given[1][0], n_classes=4)
+    deep = members("deep_coral", seed=3)[1]
+    assert isinstance(deep, adaptation.Deep) and (deep.name, deep.seed) == ("deep_coral", 3)
+    found = deep.answer(pair)
+    assert found.probabilities.shape == (24, 4) and found.aligned is None
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-6)
+
+
 def test_the_committee_is_asked_for_by_name_or_not_at_all() -> None:
     assert members("auto") == members("committee") == adaptation.align.MEMBERS
 
@@ -273,7 +285,7 @@ def test_members_that_do_not_exist() -> None:
 
 
 def test_what_can_not_be_done_is_said(pair: Path, tmp_path: Path, make_domain) -> None:
-    x, y = make_domain(12, seed=0)
+    x, _ = make_domain(12, seed=0)
     np.savez(tmp_path / "three.npz", X=x[:3])
     np.savez(tmp_path / "once.npz", X=x[:4], y=np.array(["a", "b", "c", "d"]))
     np.savez(tmp_path / "lone.npz", X=x[:4], y=np.array(["a", "a", "a", "b"]))

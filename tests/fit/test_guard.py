@@ -30,7 +30,10 @@ def made(**changes: object) -> _guard.Evidence:
         "prior": np.full(3, 1 / 3),
         "p_gap": 0.005,
     }
-    return _guard.Evidence(**{**values, **changes})
+    values |= changes
+    if "weights" not in values:  # one kind each
+        values["weights"] = np.full(len(values["votes"]), 1 / len(values["votes"]))
+    return _guard.Evidence(**values)
 
 
 def seen(evidence: _guard.Evidence) -> dict[str, _guard.Test]:
@@ -102,6 +105,16 @@ def test_votes_for_it_and_against_it() -> None:
     assert "100 % with source-only" in against.seen
 
 
+def test_votes_count_what_their_kind_counts() -> None:
+    """Three of one kind side with source-only, one of another with it: by heads it loses, by kinds it is even."""
+    votes = np.stack([SHIFTED, SHIFTED, SHIFTED, Y])
+    by_heads = seen(made(votes=votes))["agreement"]
+    assert not by_heads.passed and by_heads.seen.endswith("25 % of the methods side with it, 75 % with source-only")
+    by_kinds = seen(made(votes=votes, weights=np.array([1, 1, 1, 3]) / 6))["agreement"]
+    assert "50 % of the methods side with it, 50 % with source-only, and" in by_kinds.seen
+    assert seen(made(votes=votes, weights=np.array([0, 0, 0, 1])))["agreement"].passed
+
+
 def test_votes_are_counted_where_both_differ_alone() -> None:
     """Elsewhere the others may say what they like."""
     votes = np.tile(np.where(np.arange(N) < 40, Y, (Y + 2) % 3), (3, 1))
@@ -147,6 +160,12 @@ def test_a_few_labels_decide(base: int, adapted: int, passed: bool, points: str)
     assert "agreement" not in found, "no vote is taken where there are labels"
     assert found["labels"].passed is passed
     assert found["labels"].seen.startswith(f"on 10 labelled target samples {points} points [")
+
+
+def test_without_a_source_only_what_needs_none_is_asked() -> None:
+    assert [one.name for one in _guard.tests(made(), source=False)] == ["changes", "collapse"]
+    found = _guard.tests(made(few=few(10, 8, 9)), source=False)
+    assert [one.name for one in found] == ["changes", "collapse", "labels"]
 
 
 def test_the_first_that_fails_is_the_reason() -> None:

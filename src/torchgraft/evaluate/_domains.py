@@ -47,7 +47,8 @@ def tried(report: Mapping[str, Any]) -> str:
     if not found:
         return ""
     shown = [name for name in _COLUMNS if any(name in rung["metrics"] for rung in rungs)]
-    lead = "No label of the target was used."
+    few = any(one["name"] == "labels" for one in found["tests"])
+    lead = "A few labels of the target were used at the end." if few else "No label of the target was used."
     if "source_accuracy" in shown:
         lead += (
             " Each method was rehearsed on the source: fitted on one half, asked of the other. Where nothing has to be "
