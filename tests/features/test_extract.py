@@ -119,7 +119,9 @@ found = extract(samples, backbone, store=Store(sys.argv[1]))
 assert found.z.shape == (2, 5), found
 assert "torch" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", script, str(store.root), *map(str, paths)], check=True, timeout=120)
+    command = [sys.executable, "-c", script, str(store.root), *map(str, paths)]
+    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unreadable_photos_are_reported(photos, as_samples, photo_backbone, store, tmp_path) -> None:

@@ -21,6 +21,27 @@ from torchgraft.core.errors import DataError, OptionError
 from torchgraft.features.mapping import L2, Affine, Chain, principal_axes
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions:
+    """`k`: columns of the embedding (at least 1; cut at the rank). `ridge`: lambda > 0. `kernel`: `linear`
+    (K = X X^T) or `primal` (X itself; another penalty, not the same result).
+    """
+
+    k: int = 30
+    ridge: float = 1.0
+    kernel: str = "linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuessingOptions(EmbeddingOptions):
+    """And `rounds`: how often the target's classes are guessed (at least 1). `classifier`: what guesses them, `nearest`
+    (neighbour, as in the papers) or `logistic`.
+    """
+
+    rounds: int = 10
+    classifier: str = "nearest"
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """All n = Ns + Nt rows of length 1 (`x`, n x D) with X = U S V^T: `singular` S (r,), `right` V (D x r)."""

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchgraft.align._embedding import fit_embedding
+from torchgraft.align._embedding import GuessingOptions, fit_embedding
 from torchgraft.align.base import Aligned, Domains, check_range, needs_labels
 
 applies = needs_labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(GuessingOptions):
     """As those of `jda`, and `balance`: mu in [0, 1], 0 for the means of the domains alone, 1 for those of classes."""
 
-    k: int = 30
-    ridge: float = 1.0
-    kernel: str = "linear"
-    rounds: int = 10
-    classifier: str = "nearest"
     balance: float = 0.5
 
 

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchgraft.align._embedding import fit_embedding
+from torchgraft.align._embedding import GuessingOptions, fit_embedding
 from torchgraft.align.base import Aligned, Domains, needs_labels
 
 applies = needs_labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What can be set.
-
-    `k`: columns of the embedding (at least 1; cut at the rank). `ridge`: lambda > 0 (1 for objects, 0.1 for digits
-    and faces in the paper). `kernel`: `linear` or `primal`. `rounds`: how often the target's classes are guessed
-    (at least 1). `classifier`: what guesses them, `nearest` (neighbour, as in the paper) or `logistic`.
-    """
-
-    k: int = 30
-    ridge: float = 1.0
-    kernel: str = "linear"
-    rounds: int = 10
-    classifier: str = "nearest"
+class Options(GuessingOptions):
+    """See `GuessingOptions`; the paper takes a `ridge` of 1 for objects, 0.1 for digits and faces."""
 
 
 def fit(domains: Domains, options: Options) -> Aligned:

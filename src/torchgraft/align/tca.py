@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torchgraft.align._embedding import fit_embedding
+from torchgraft.align._embedding import EmbeddingOptions, fit_embedding
 from torchgraft.align.base import Aligned, Domains, always
 
 applies = always
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What can be set.
-
-    `k`: columns of the embedding (at least 1; cut at the rank). `ridge`: lambda > 0.
-    `kernel`: `linear` (K = X X^T) or `primal` (X itself; another penalty, not the same result).
-    """
-
-    k: int = 30
-    ridge: float = 1.0
-    kernel: str = "linear"
+class Options(EmbeddingOptions):
+    """See `EmbeddingOptions`."""
 
 
 def fit(domains: Domains, options: Options) -> Aligned:
