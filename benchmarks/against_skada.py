@@ -41,7 +41,7 @@ OURS = {"office10": ("graft",), "amazon_reviews": ("graft, dense features alone"
 THEIRS = {"circular": "skada, circular", "importance": "skada, importance-weighted"}
 THERE = Path(__file__).with_name("_skada_side.py")
 SCALED = {"standardise": (0,), "coral": (0,), "pca": (80, 0), "sa": (80, 0)}
-"""The axes that are kept (0: all, the default of skada's SA; of few, its PCA takes approximate ones, ours are exact)."""
+"""Axes that are kept (0: all, as in skada's SA by default). Few are approximate in skada and exact here."""
 
 _gather = adaptation.gather
 

@@ -12,6 +12,8 @@ def test_without_a_word_it_lists_what_can_be_listed(graft) -> None:
     assert [line.split()[0] for line in done.out.splitlines()] == [
         "backbones",
         "methods",
+        "alignments",
+        "adaptations",
         "providers",
         "readers",
         "verbs",
