@@ -1,11 +1,13 @@
 """`graft fit TARGET --source S` against skada on the same features: target accuracy, and the CPU seconds of the choice.
 
 Every pair of domains of two sets, by the network features that both are given (brought to length 1). Ours is `auto`,
-as it is shipped; on texts it also takes their words (TF-IDF), so it is run with and without them. skada's methods and
-grids are in `_skada_side.py`; it chooses among them by circular validation, and by importance-weighted validation. No
-side sees a label of the target. Each runs in a process of its own with one thread. Counted are, for ours, the whole run
-with the features in the store (files read and checked, rehearsal, alignment, choice), for skada the choice and the
-final fit on features in memory; imports are not. `--part scale` times four alignments, fit and transform.
+as it is shipped; on texts it also takes their words (TF-IDF), so it is run with and without them; the column
+"source-only" is ours, with the words. skada's methods and grids are in `_skada_side.py`; it chooses among them by
+circular validation, and by importance-weighted validation. No label of the target chooses anything.
+
+Each runs in a process of its own with one thread. Counted are, for ours, the whole run with the features in the store
+(files read and checked, rehearsal, alignment, choice), for skada the choice and the final fit on features in memory;
+imports are not. `--part scale` times four alignments, fit and transform.
 
 skada needs an interpreter that has it: `--skada PYTHON`. Its TCA expects the rows of the source first (0.6.0), which
 circular validation turns round: it is given them in the order it expects, but its circular score stays what it is.

@@ -49,14 +49,15 @@ class Evidence:
 def tests(evidence: Evidence, *, source: bool = True) -> list[Test]:
     """All tests, in the order in which they count; without those that need the `source` where there is none.
 
-    With a few labels of the target these decide, and no vote is taken. The first test that fails is the reason to ship
-    source-only.
+    With a few labels of the target these decide, and no vote is taken, unless both answer all of them alike. The first
+    test that fails is the reason to ship source-only.
     """
     asked = (_gap, _changes, _collapse, _source) if source else (_changes, _collapse)
     found = [one(evidence) for one in asked]
+    silent = evidence.few is None or bool((evidence.few[1].argmax(1) == evidence.few[2].argmax(1)).all())
     if evidence.few:
         found.append(_labels(evidence))
-    elif source and found[1].passed:  # votes on what both answer alike say nothing
+    if silent and source and found[1].passed:  # votes on what both answer alike say nothing
         found.append(_agreement(evidence))
     return found
 
