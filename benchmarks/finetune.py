@@ -116,7 +116,9 @@ def _methods(options: FitOptions, names: tuple[str, ...], budget: float) -> dict
         given = replace(problem, resources=replace(resources, deadline=time.monotonic() + budget))
         try:
             candidate = method.fit(given, method.Options())
-            entry = SimpleNamespace(candidate=candidate, rung=SimpleNamespace(method=name), temperature=1.0)
+            entry = SimpleNamespace(
+                candidate=candidate, rung=SimpleNamespace(method=name, options=method.Options()), temperature=1.0
+            )
             entry.probabilities = softmax(candidate.logits)
             graft = make_graft(entry, problem, sources)
             accuracy = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())
