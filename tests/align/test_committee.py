@@ -75,12 +75,6 @@ def test_the_student_is_as_sure_as_the_committee(domains):
     assert found[1] == pytest.approx(vague.probabilities.max(1).mean(), abs=0.06)
 
 
-def test_as_sure_hand_worked():
-    logits = np.random.default_rng(0).normal(size=(50, 3))
-    assert committee._as_sure(logits, softmax(2.5 * logits, axis=1)) == pytest.approx(2.5, rel=1e-3)
-    assert committee._as_sure(logits, softmax(0.1 * logits, axis=1)) == pytest.approx(0.1, rel=1e-2)
-
-
 def test_clusters_are_scikit_learns_k_means(domains):
     z = domains.xt / np.linalg.norm(domains.xt, axis=1, keepdims=True)
     start = np.random.default_rng(0).integers(0, 3, 97)

@@ -163,8 +163,9 @@ def test_a_few_labels_decide(base: int, adapted: int, passed: bool, points: str)
 
 
 def test_without_a_source_only_what_needs_none_is_asked() -> None:
-    assert [one.name for one in _guard.tests(made(), source=False)] == ["changes", "collapse"]
-    found = _guard.tests(made(few=few(10, 8, 9)), source=False)
+    unknown = {"votes": None, "weights": None, "source": None, "p_gap": None}
+    assert [one.name for one in _guard.tests(made(**unknown))] == ["changes", "collapse"]
+    found = _guard.tests(made(**unknown, few=few(10, 8, 9)))
     assert [one.name for one in found] == ["changes", "collapse", "labels"]
 
 

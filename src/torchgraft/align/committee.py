@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
-from torchgraft.align._classify import Logistic, joined, stacked
+from torchgraft.align._classify import Logistic, joined, squared_distances, stacked
 from torchgraft.align._members import MEMBERS, Answer, Rehearsal, able, answer, penalty, rehearse, weights
 from torchgraft.align.base import Aligned, Domains, check_range, inductive, needs_labels
 from torchgraft.align.centroids import lloyd
 from torchgraft.align.standardise import Options as Moments
 from torchgraft.align.standardise import fit as standardise
-from torchgraft.model import LinearHead
+from torchgraft.model import LinearHead, as_sure_as
 
 MARGIN = 0.01
 """Accuracy that a method may lose against source-only in the rehearsal."""
@@ -67,8 +65,8 @@ def teach(domains: Domains, answers: Sequence[Answer], c: float, *, note: str = 
     zs, zt = joined(means.zs, own), joined(means.zt, other)
     both = stacked(zs, zt)
     student = Logistic(both, domains.n_classes).fit(both, np.concatenate([domains.ys, labels]), c)
-    scale = _as_sure(student.logits(zt), together)
-    head = LinearHead(student.weight * scale, student.bias * scale)
+    temperature = as_sure_as(student.logits(zt), together)
+    head = LinearHead(student.weight / temperature, student.bias / temperature)
     more = ", refined by k-means" if clustered else ""
     return inductive(domains, means.source, means.target, head=head, note=f"{note}{more}")
 
@@ -88,13 +86,4 @@ def _clusters(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     z = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     present = np.unique(labels)
     centroids, _ = lloyd(z, np.stack([z[labels == c].mean(axis=0) for c in present]), 100)
-    return present[((z**2).sum(1)[:, None] + (centroids**2).sum(1) - 2 * z @ centroids.T).argmin(axis=1)]
-
-
-def _as_sure(logits: np.ndarray, probabilities: np.ndarray) -> float:
-    """The factor on N x C logits under which the given probabilities cost least in cross entropy."""
-
-    def loss(log_scale: float) -> float:
-        return -float((probabilities * log_softmax(logits * np.exp(log_scale), axis=1)).sum(axis=1).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))
+    return present[squared_distances(z, centroids).argmin(axis=1)]

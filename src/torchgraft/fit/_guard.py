@@ -27,37 +27,39 @@ class Test:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known of an `adapted` classifier beside the source-only one (`base`); Nt x C probabilities each.
+    """What is known of an `adapted` classifier beside the one it started from (`base`); Nt x C probabilities each.
 
-    `votes` holds the classes that the other methods answered (methods x Nt), `weights` what each counts, `source`
-    whether base and adapted were right in the rehearsal (2 x n), `prior` the source's class frequencies, `p_gap` the
-    p-value of the MMD test of a gap. `few`: labels of target samples, and the probabilities of both for them, where a
-    few were given.
+    `prior` holds the source's class frequencies. What is not known is None, and its test is not asked: `votes`, the
+    classes that the other methods answered (methods x Nt), with `weights`, what each counts; `source`, whether base and
+    adapted were right in the rehearsal (2 x n); `p_gap`, the p-value of the MMD test of a gap; `few`, labels of target
+    samples and the probabilities of both for them.
     """
 
     base: np.ndarray
     adapted: np.ndarray
-    votes: np.ndarray
-    weights: np.ndarray
-    source: np.ndarray
     prior: np.ndarray
-    p_gap: float
+    votes: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    source: np.ndarray | None = None
+    p_gap: float | None = None
     few: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     seed: int = 0
 
 
-def tests(evidence: Evidence, *, source: bool = True) -> list[Test]:
-    """All tests, in the order in which they count; without those that need the `source` where there is none.
+def tests(evidence: Evidence) -> list[Test]:
+    """All tests that the evidence allows, in the order in which they count.
 
     With a few labels of the target these decide, and no vote is taken, unless both answer all of them alike. The first
-    test that fails is the reason to ship source-only.
+    test that fails is the reason to ship what adaptation started from.
     """
-    asked = (_gap, _changes, _collapse, _source) if source else (_changes, _collapse)
-    found = [one(evidence) for one in asked]
+    changes = _changes(evidence)
+    found = [_gap(evidence)] if evidence.p_gap is not None else []
+    found += [changes, _collapse(evidence)]
+    found += [_source(evidence)] if evidence.source is not None else []
     silent = evidence.few is None or bool((evidence.few[1].argmax(1) == evidence.few[2].argmax(1)).all())
     if evidence.few:
         found.append(_labels(evidence))
-    if silent and source and found[1].passed:  # votes on what both answer alike say nothing
+    if silent and evidence.votes is not None and changes.passed:  # votes on what both answer alike say nothing
         found.append(_agreement(evidence))
     return found
 

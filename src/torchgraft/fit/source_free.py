@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from torchgraft.core.errors import DataError
 from torchgraft.core.progress import Progress
@@ -21,7 +19,7 @@ from torchgraft.evaluate import score, wilson
 from torchgraft.fit import _guard
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.report import Report
-from torchgraft.model import Graft, Head, LinearHead, MlpHead, assemble, load
+from torchgraft.model import Graft, LinearHead, MlpHead, as_sure_as, assemble, load
 from torchgraft.train.select import class_ami
 
 _CLUSTERED = 0.6
@@ -70,7 +68,8 @@ def _target(options: FitOptions, graft: Graft, progress: Progress) -> tuple[Samp
         raise DataError(f"the model takes {graft.modality} samples, {options.target} holds {target.modality} samples.")
     unseen = dataclasses.replace(target, y=np.full(len(target), -1), classes=())
     samples, found = check(unseen, progress=progress)
-    return samples, found
+    told = (one for one in target.findings if one.kind not in ("no_labels", "unlabelled"))
+    return samples, (*told, *found)
 
 
 def _labelled(path: str, flag: str, graft: Graft) -> Samples:
@@ -94,23 +93,12 @@ def _ladder(graft: Graft, blocks: Any, seed: int, progress: Progress) -> tuple[l
 
     start, z = time.monotonic(), np.asarray(z, dtype=np.float32)
     found = adapt("shot", None, None, z, n_classes=len(graft.classes), start=graft.head, seed=seed, progress=progress)
-    adapted = _as_sure(dataclasses.replace(graft, head=found.head, method="shot"), found.head, z, base)
+    sure = as_sure_as(found.head.logits(z), base)
+    adapted = dataclasses.replace(graft, head=found.head, method="shot", temperature=sure)
     probabilities = np.exp(adapted.log_probabilities(blocks))
     note = f"adapted from {graft.method}, head kept"
     took = time.monotonic() - start
     return [*ladder, Rung(name="shot", graft=adapted, probabilities=probabilities, seconds=took, note=note)], ""
-
-
-def _as_sure(graft: Graft, head: Head, z: np.ndarray, base: np.ndarray) -> Graft:
-    """With the temperature under which the model's own probabilities cost least: as sure as it was, no surer."""
-    logits = head.logits(z)
-
-    def loss(log_t: float) -> float:
-        return -float((base * log_softmax(logits / np.exp(log_t), axis=1)).sum(axis=1).mean())
-
-    return dataclasses.replace(
-        graft, temperature=float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
-    )
 
 
 def _choose(options, graft, ladder, blocks, reason) -> tuple[int, list[_guard.Test], str]:
@@ -126,12 +114,12 @@ def _choose(options, graft, ladder, blocks, reason) -> tuple[int, list[_guard.Te
         answers = [one.graft.predict(held) for one in ladder]
         few = (held.y[answers[0].kept], *(one.probabilities for one in answers))
     evidence = _guard.Evidence(
-        base=base.probabilities, adapted=adapted.probabilities, votes=np.zeros((0, len(z)), dtype=np.int64),
-        weights=np.zeros(0), source=np.zeros((2, 0), dtype=bool), prior=prior, p_gap=0.0, few=few, seed=options.seed,
-    )  # fmt: skip
-    tests = [_clusters(z, base, adapted, options.seed), *_guard.tests(evidence, source=False)]
-    unseen = "A few labels of the target decided." if few else "No label of the target was used."
+        base=base.probabilities, adapted=adapted.probabilities, prior=prior, few=few, seed=options.seed
+    )
+    tests = [_clusters(z, base, adapted, options.seed), *_guard.tests(evidence)]
     refused = _guard.refusal(tests)
+    decided = (refused or tests[-1]).name == "labels"
+    unseen = "A few labels of the target decided." if decided else "No label of the target was used."
     if refused:
         return 0, tests, f"Shipped: the model as it is. shot is not: {refused.seen}. {unseen}"
     why = (tests[-1] if few else tests[0]).seen

@@ -4,6 +4,7 @@ from torchgraft.model._inputs import as_samples
 from torchgraft.model.graft import Blocks, Graft, Part, Predictions, assemble, load
 from torchgraft.model.heads import FusedHead, Head, KNNHead, LinearHead, MlpHead
 from torchgraft.model.prior import Prior, adjust, estimate_prior
+from torchgraft.model.temperature import as_sure_as
 from torchgraft.model.tuned import Tuned
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Tuned",
     "adjust",
     "as_samples",
+    "as_sure_as",
     "assemble",
     "estimate_prior",
     "load",
