@@ -84,7 +84,7 @@ def _changes(evidence: Evidence) -> Test:
 def _collapse(evidence: Evidence) -> Test:
     reason = collapsed(evidence.adapted, evidence.prior)
     if reason and collapsed(evidence.base, evidence.prior):
-        return Test(name="collapse", passed=True, seen=f"{reason}; so does source-only")
+        return Test(name="collapse", passed=True, seen=f"{reason}; so it was before adaptation")
     return Test(name="collapse", passed=not reason, seen=reason or "no class has vanished or swallowed the others")
 
 

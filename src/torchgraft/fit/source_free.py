@@ -131,7 +131,7 @@ def _clusters(z: np.ndarray, base: Rung, adapted: Rung, seed: int) -> _guard.Tes
     z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     before, after = (class_ami(z, one.probabilities, seed) for one in (base, adapted))
     if before < _CLUSTERED:
-        seen = f"its classes are no clusters of the target (AMI {before:.2f})"
+        seen = f"its classes are no clusters of the target (AMI {max(before, 0.0):.2f})"
         return _guard.Test(name="clusters", passed=False, seen=seen)
     words = "better" if after > before else "no better"
     seen = f"its answers fit the clusters of the target {words} (AMI {before:.2f}, then {after:.2f})"
