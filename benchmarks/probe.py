@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import LogisticRegression
 
 from torchgraft.tune._path import PENALTIES
-from torchgraft.tune._softmax import Block, Softmax
+from torchgraft.model.softmax import Block, Softmax
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SHARED = Path(os.environ.get("TORCHGRAFT_SHARED", Path(__file__).parent.parent.parent / "shared"))
@@ -29,3 +31,18 @@ def shared_data() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep tests out of the user's feature store, and share one store among them."""
     os.environ["TORCHGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def gaussian(n: int, d: int, c: int, *, gap: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """N x D rows around C random means at `gap` standard deviations, on an ill-conditioned basis."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % c
+    mix = rng.normal(size=(d, d)) * np.geomspace(1, 0.05, d)[:, None]
+    z = (rng.normal(size=(c, d)) * gap / np.sqrt(d))[y] @ mix + rng.normal(size=(n, d)) @ mix / np.sqrt(d)
+    return (z + rng.normal(size=d)).astype(np.float32), y.astype(np.int64)
+
+
+@pytest.fixture
+def blobs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """`gaussian`, for tests that want features alone."""
+    return gaussian

@@ -35,15 +35,6 @@ def stratified(y: np.ndarray, k: int, seed: int = 0) -> tuple[tuple[np.ndarray, 
     return tuple((np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(k))
 
 
-def gaussian(n: int, d: int, c: int, *, gap: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """N x D rows around C random means at `gap` standard deviations, on an ill-conditioned basis."""
-    rng = np.random.default_rng(seed)
-    y = np.arange(n) % c
-    mix = rng.normal(size=(d, d)) * np.geomspace(1, 0.05, d)[:, None]
-    z = (rng.normal(size=(c, d)) * gap / np.sqrt(d))[y] @ mix + rng.normal(size=(n, d)) @ mix / np.sqrt(d)
-    return (z + rng.normal(size=d)).astype(np.float32), y.astype(np.int64)
-
-
 @pytest.fixture
 def make_problem() -> Callable[..., Problem]:
     """A problem from its blocks and labels, with stratified folds unless given."""
@@ -56,15 +47,9 @@ def make_problem() -> Callable[..., Problem]:
 
 
 @pytest.fixture
-def blobs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """`gaussian`, for tests that want features alone."""
-    return gaussian
-
-
-@pytest.fixture
-def dense_problem(make_problem) -> Problem:
+def dense_problem(make_problem, blobs) -> Problem:
     """120 samples of 4 classes under one backbone."""
-    z, y = gaussian(120, 12, 4)
+    z, y = blobs(120, 12, 4)
     return make_problem({"packaged/net": z}, y)
 
 

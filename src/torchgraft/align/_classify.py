@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from torchgraft.model import LinearHead
+from torchgraft.model.softmax import spread
 
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """C tried for features whose total variance is 1."""
@@ -93,18 +94,6 @@ class Logistic:
         best = min(losses, key=np.mean)
         allowed = best.mean() + best.std(ddof=1) / np.sqrt(len(best))
         return next(c for c, loss in zip(PENALTIES, losses, strict=False) if loss.mean() <= allowed)
-
-
-def spread(weight: np.ndarray, bias: np.ndarray, present: np.ndarray, n_classes: int, n: int) -> LinearHead:
-    """A head over all classes from the K x D weights and K biases of those in `present`; the others get -log(n + 1).
-
-    Logits of present classes sum to 0 for every input, so an absent class is never the largest.
-    """
-    full = np.zeros((n_classes, weight.shape[1]))
-    full[present] = weight - weight.mean(axis=0)
-    biases = np.full(n_classes, -np.log(n + 1))
-    biases[present] = bias - bias.mean()
-    return LinearHead(full, biases)
 
 
 def centroid_head(centroids: np.ndarray, present: np.ndarray, n_classes: int, scale: float, n: int) -> LinearHead:

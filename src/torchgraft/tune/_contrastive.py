@@ -23,7 +23,7 @@ from torchgraft.tune import _pairs, _runs
 from torchgraft.tune._budget import Timed, plan
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._path import Recipe, calibrated_loss, dense_source, fit_penalised, sample_weights
-from torchgraft.tune._softmax import Block, Softmax
+from torchgraft.model.softmax import Block, Softmax
 from torchgraft.tune.base import Candidate, Fold, Problem, Skip
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torchgraft.core.errors import OptionError, did_you_mean
 from torchgraft.features import mapping
 from torchgraft.model import LinearHead, Part
 from torchgraft.model.graft import assemble
-from torchgraft.tune._softmax import Block, Softmax
+from torchgraft.model.softmax import Block, Softmax
 from torchgraft.tune.base import Candidate, Problem, take
 
 S = TypeVar("S")

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from torchgraft.tune._softmax import Block, Softmax, spread
+from torchgraft.model.softmax import Block, Softmax, spread
 
 
 def objective(head, z, y, c, weights=None):

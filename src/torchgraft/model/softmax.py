@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from torchgraft.features.mapping import principal_axes
-from torchgraft.model import LinearHead
+from torchgraft.model.heads import LinearHead
 
 Values = np.ndarray | sparse.csr_matrix
 
