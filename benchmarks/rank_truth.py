@@ -1,0 +1,102 @@
+"""How right is each of eight ImageNet networks once it is fine-tuned? What `rank.py` holds the scores against.
+
+Starts at the exact linear probe and trains everything (LP-FT, one setting for all) on few labels of each set and draw,
+and measures on the test part. Results go to a file line by line, and what is in it already is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from _rank_sets import LABELS, Draw, backbones, draw
+from torchgraft.core.journal import Journal
+from torchgraft.core.progress import SILENT
+from torchgraft.evaluate import softmax
+from torchgraft.fit._sources import gather
+from torchgraft.fit.run import make_graft, make_problem, make_resources
+from torchgraft.tune import linear_probe, lp_ft
+from torchgraft.tune._finetune import Recipe, _FineTuning
+from torchgraft.tune.base import Candidate, Problem
+
+RATE, EPOCHS, BATCH = 3e-4, 3, 8
+
+
+def main() -> None:
+    """Append one line of JSON for each set, draw and backbone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
+    parser.add_argument("--work", type=Path, default=Path("rank-work"), help="descriptions and digits are written here")
+    parser.add_argument("--sets", nargs="*", default=list(LABELS), choices=list(LABELS))
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("rank-truth.jsonl"))
+    arguments = parser.parse_args()
+    known = {_key(row) for row in rows(arguments.out)}
+    names = backbones(arguments.weights, arguments.work)
+    for seed in arguments.seeds:
+        for name in arguments.sets:
+            drawn = draw(name, seed, arguments.data, arguments.work)
+            for backbone in names:
+                row = {"set": name, "seed": seed, "backbone": backbone.rpartition("/")[2]}
+                if _key(row) in known:
+                    continue
+                row |= _accuracy(drawn, backbone)
+                with arguments.out.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(row) + "\n")
+                print(row, flush=True)
+
+
+def rows(path: Path) -> list[dict]:
+    """What was measured so far."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def _key(row: dict) -> tuple:
+    return row["set"], row["seed"], row["backbone"]
+
+
+def _accuracy(drawn: Draw, backbone: str) -> dict:
+    """Test accuracy of the linear probe and of LP-FT, and the CPU seconds of each fit."""
+    sources = gather(drawn.samples, (backbone,), engine="torch", deadline=float("inf"), progress=SILENT)
+    problem, _ = make_problem(sources, drawn.seed)
+    problem = replace(problem, resources=make_resources(sources, None, Journal()))
+    test = sources.samples.take(np.flatnonzero(sources.samples.split == "test"))
+    row = {}
+    for name, fit in (("probe", _probe), ("lp_ft", _lp_ft)):
+        start = time.process_time()
+        rung, candidate = fit(problem)
+        row[f"{name}_cpu"] = time.process_time() - start
+        entry = SimpleNamespace(
+            candidate=candidate, rung=rung, temperature=1.0, probabilities=softmax(candidate.logits)
+        )
+        graft = make_graft(entry, problem, sources)
+        row[name] = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())
+    return row
+
+
+def _probe(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
+    options = linear_probe.Options()
+    return SimpleNamespace(method="linear_probe", options=options), linear_probe.fit(problem, options)
+
+
+def _lp_ft(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
+    """The training that `lp_ft` ends with, on all labels, without its right to give up: its accuracy is wanted."""
+    options = lp_ft.Options(rate=RATE, epochs=EPOCHS, batch=BATCH)
+    tuning = _FineTuning(problem, options, Recipe(), "lp_ft")
+    everything = np.arange(len(problem.y))
+    step = tuning._classifier(tuning._heads(everything)[-1], everything)
+    done = tuning._train(step, everything, None, RATE, EPOCHS, "all samples")
+    chosen = {"rate": RATE, "epochs": EPOCHS, "of": EPOCHS, "folds": len(problem.folds)}
+    logits = np.zeros((len(problem.held_out), len(problem.classes)))  # nothing is chosen by them here
+    return SimpleNamespace(method="lp_ft", options=options), tuning._candidate(step, [done], logits, chosen)
+
+
+if __name__ == "__main__":
+    main()
