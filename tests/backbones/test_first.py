@@ -47,7 +47,7 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backbone]:
         network = Network(module=(module or _Chain()).eval().requires_grad_(False))
         found = Backbone(
             name="tiny/net", layout=layout, width=2, pooling="mean", parameters=18, licence="MIT", revision="1",
-            preprocessing=TextPreprocessing(tokenizer="words", max_tokens=8), build=lambda: network,
+            preprocessing=TextPreprocessing(tokenizer="words", max_tokens=8), build=lambda: network, imagenet=70.0,
         )  # fmt: skip
         own = backbones.load
         monkeypatch.setattr(backbones, "load", lambda name: found if name == "tiny/net" else own(name))
@@ -66,6 +66,7 @@ def test_it_stops_after_its_blocks(k: int, added: float, whole) -> None:
     assert (cut.name, cut.parameters) == (f"first/{k}/tiny/net", 10 + 2 * k)
     assert base.module.state_dict().keys() == before.keys(), "the whole network stays whole"
     assert cut.width == base.width
+    assert cut.imagenet is None, "that is what all blocks reach"
 
 
 def test_every_depth_has_its_own_revision(whole) -> None:

@@ -32,7 +32,7 @@ def test_described_timm_weights_give_the_network_they_were_saved_from(tmp_path: 
     model = timm.build("test_resnet", num_classes=7).eval()
     half = {name: z.half() if z.is_floating_point() else z for name, z in model.state_dict().items()}
     save_file(half, tmp_path / "w.safetensors")
-    name = describe(tmp_path, num_classes=7, licence='"mit"', interpolation='"bilinear"')
+    name = describe(tmp_path, num_classes=7, licence='"mit"', interpolation='"bilinear"', imagenet=72)
     backbone = backbones.load(name)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_described_timm_weights_give_the_network_they_were_saved_from(tmp_path: 
     assert backbone.name == name
     steps = backbone.preprocessing
     assert (steps.size, steps.resize, steps.mean, steps.interpolation) == (64, 73, (0.5,) * 3, "bilinear")
-    assert backbone.licence == "mit"
+    assert (backbone.licence, backbone.imagenet) == ("mit", 72.0)
 
 
 def test_described_torchvision_weights(tmp_path: Path) -> None:
@@ -59,6 +59,7 @@ def test_the_revision_follows_weights_and_how_they_are_used(tmp_path: Path) -> N
     name = describe(tmp_path, architecture='"timm/test_vit"', size=32, img_size=32)
     first = backbones.load(name)
     assert backbones.load(name).revision == first.revision
+    assert first.imagenet is None
     assert (first.layout, first.prefix) == ("tokens", 1)
     save_file(timm.build("test_vit", img_size=32).state_dict(), tmp_path / "w.safetensors")
     assert backbones.load(name).revision != first.revision
@@ -87,10 +88,11 @@ def test_a_bad_description_lists_every_problem(tmp_path: Path) -> None:
         "std": "[0.0, 1.0, 1.0]",
         "interpolation": '"nearest"',
         "mean": "[1.0]",
+        "imagenet": 172.3,
     }
     with pytest.raises(OptionError) as error:
         backbones.load(describe(tmp_path, **bad))
-    for part in ("timm/NAME or", "1 to 4096", "three numbers", "above 0", "bicubic or bilinear"):
+    for part in ("timm/NAME or", "1 to 4096", "three numbers", "above 0", "bicubic or bilinear", "at most 100"):
         assert part in str(error.value)
     with pytest.raises(OptionError, match="resize expects at least size"):
         backbones.load(describe(tmp_path, resize=10))

@@ -35,12 +35,20 @@ def test_what_is_offered_is_what_is_loaded(offer: backbones.Offer) -> None:
     assert backbone.name == offer.name
     assert (backbone.width, backbone.parameters, backbone.modality) == (offer.width, offer.parameters, offer.modality)
     assert backbone.licence == offer.licence == "Apache-2.0"
+    assert backbone.imagenet == offer.imagenet
     assert not backbone.module.training
     assert not any(parameter.requires_grad for parameter in backbone.module.parameters())
 
 
 def test_the_default_of_an_install_is_offered() -> None:
     assert "packaged/efficientnet_lite0" in [offer.name for offer in packaged.names()]
+
+
+def test_offers_carry_the_accuracy_that_the_authors_publish() -> None:
+    published = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6, "minilm_l6": None}
+    assert {offer.name: offer.imagenet for offer in packaged.names()}.items() <= {
+        f"packaged/{name}": accuracy for name, accuracy in published.items()
+    }.items()
 
 
 def test_lite0_says_how_it_was_trained(lite0: Backbone) -> None:

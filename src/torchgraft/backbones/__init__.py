@@ -5,11 +5,12 @@ Importing this room loads no heavy library; a provider's libraries are imported 
 
 from __future__ import annotations
 
+from torchgraft.backbones._suggested import Suggestion, suggested
 from torchgraft.backbones.base import Backbone, Network, Offer, Tokenizer
 from torchgraft.core import registry
 from torchgraft.core.errors import UserError, did_you_mean, shorten
 
-__all__ = ["Backbone", "Network", "Offer", "Tokenizer", "at_hand", "load", "offers"]
+__all__ = ["Backbone", "Network", "Offer", "Suggestion", "Tokenizer", "at_hand", "load", "offers", "suggestions"]
 
 
 def load(name: str) -> Backbone:
@@ -39,3 +40,14 @@ def offers(modality: str | None = None) -> list[Offer]:
 def at_hand(modality: str) -> list[str]:
     """Full names of the backbones that are ready for this modality (image, text), the cheapest first."""
     return [offer.name for offer in offers(modality)]
+
+
+def suggestions(modality: str, size: str = "small") -> list[Suggestion]:
+    """Well-kept backbones that a download would add, the smallest first; nothing is asked of a network.
+
+    `modality` is image or text, `size` that of the weights file: small (below 30 MB), medium (30 to 150 MB) or large
+    (150 to 500 MB). What is at hand already is left out. Raises `OptionError` for another word.
+    """
+    found = suggested(modality, size)
+    here = set(at_hand(modality))
+    return [one for one in found if one.name not in here]

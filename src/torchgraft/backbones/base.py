@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Offer:
     """A backbone that can be loaded here and now, described without loading it.
 
-    `name` is the full name (provider/name), `size` the bytes on disk, `note` a few words for people.
+    `name` is the full name (provider/name), `size` the bytes on disk, `note` a few words for people. `imagenet` is the
+    published top-1 accuracy of the weights on ImageNet-1k in %, None where it is not known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Offer:
     size: int
     licence: str
     note: str = ""
+    imagenet: float | None = None
 
 
 class Tokenizer(Protocol):
@@ -75,6 +77,7 @@ class Backbone:
     classifier of pretraining left out. `revision` is a content hash of weights and architecture: two backbones of one
     revision give the same features. `build` makes the network; it is called when the first of `module`, `tokenizer`
     and `classifier` is asked for, so that features which are in the store already need no network and no torch.
+    `imagenet` is as in `Offer`.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Backbone:
     revision: str
     build: Callable[[], Network]
     prefix: int = 0
+    imagenet: float | None = None
 
     @cached_property
     def network(self) -> Network:

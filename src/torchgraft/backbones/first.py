@@ -49,6 +49,7 @@ def _cut(whole: Backbone, path: str, k: int) -> Backbone:
         parameters=sum(p.numel() for p in module.parameters()),
         revision=digest([whole.revision, f"first {k}"]),
         build=lambda: network,
+        imagenet=None,
     )
 
 

