@@ -32,6 +32,7 @@ from torchgraft.fit._inputs import load_data
 from torchgraft.fit._sources import gather
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.run import make_graft, make_problem, make_resources
+from torchgraft.tune._recipe import RATES
 from torchgraft.tune.base import Skip
 
 SETS = {"hymenoptera": 0, "cifar10_subset": 64, "trec": 64, "sst2": 64}
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--budget", default="10m")
     parser.add_argument("--backbone", default="", help="for the whole run (default: all that are packaged)")
     parser.add_argument("--part", default="ladder", choices=("ladder", "full", "trec"))
+    parser.add_argument("--epochs", type=int, default=0, help="of --part full, in place of a budget")
     arguments = parser.parse_args()
     {"ladder": _ladder, "full": _full, "trec": _trec}[arguments.part](arguments)
 
@@ -94,7 +96,7 @@ def _full(arguments: argparse.Namespace) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 target, _, test = _draw(arguments.data / name, SETS[name], seed, Path(folder))
                 options = FitOptions(target=target, test=test, seed=seed, backbone=BACKBONES[_modality(name)])
-                found = _methods(options, ("linear_probe", "lp_ft", "full"), core_options.seconds(arguments.budget))
+                found = _methods(options, ("linear_probe", "lp_ft", "full"), arguments)
             (probe, _), (ours, cpu), (plain, other) = (found[key] for key in ("linear_probe", "lp_ft", "full"))
             print(
                 f"| {name} | {seed} | {probe:.3f} | {ours:.3f} | {cpu:.0f} | {plain:.3f} | {other:.0f} "
@@ -103,22 +105,31 @@ def _full(arguments: argparse.Namespace) -> None:
             )
 
 
-def _methods(options: FitOptions, names: tuple[str, ...], budget: float) -> dict[str, tuple[float, float]]:
-    """Test accuracy and CPU seconds of each method; of the probe's where lp_ft says that no epoch beats it."""
+def _methods(
+    options: FitOptions, names: tuple[str, ...], arguments: argparse.Namespace
+) -> dict[str, tuple[float, float]]:
+    """Test accuracy and CPU seconds of each method; of the probe's where lp_ft says that no epoch beats it.
+
+    With `--epochs` both train that long on one fold and on all samples, at their first rate: the same work for each,
+    however busy the machine is.
+    """
+    budget = float("inf") if arguments.epochs else core_options.seconds(arguments.budget)
     samples, _ = load_data(options, SILENT)
     sources = gather(samples, (options.backbone,), engine="auto", deadline=float("inf"), progress=SILENT)
     problem, _ = make_problem(sources, options.seed)
     test = sources.samples.take(np.flatnonzero(sources.samples.split == "test"))
     resources = make_resources(sources, None, Journal())
+    given = {"rate": RATES[0], "epochs": arguments.epochs} if arguments.epochs else {}
+    problem = replace(problem, folds=problem.folds[: 1 if arguments.epochs else None])
     found: dict[str, tuple[float, float]] = {}
     for name in names:
         method, start = registry.get("tune", name), time.process_time()
-        given = replace(problem, resources=replace(resources, deadline=time.monotonic() + budget))
+        timed = replace(problem, resources=replace(resources, deadline=time.monotonic() + budget))
+        chosen = method.Options(**({} if name == "linear_probe" else given))
         try:
-            candidate = method.fit(given, method.Options())
-            entry = SimpleNamespace(
-                candidate=candidate, rung=SimpleNamespace(method=name, options=method.Options()), temperature=1.0
-            )
+            candidate = method.fit(timed, chosen)
+            rung = SimpleNamespace(method=name, options=chosen)
+            entry = SimpleNamespace(candidate=candidate, rung=rung, temperature=1.0)
             entry.probabilities = softmax(candidate.logits)
             graft = make_graft(entry, problem, sources)
             accuracy = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from urllib.error import URLError
 
@@ -110,3 +111,14 @@ def test_the_download_folder_is_found_without_torch(monkeypatch: pytest.MonkeyPa
     monkeypatch.delitem(torchvision.sys.modules, "torch")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert torchvision._downloads() == tmp_path / "hub" / "checkpoints"
+
+
+def test_a_copy_computes_the_same() -> None:
+    """Engines and training copy the network; a traced graph that is copied alone falls into training mode."""
+    torch.manual_seed(0)
+    module = torchvision.cut(torchvision.build(TINY), 64).module
+    copied = copy.deepcopy(module)
+    assert not any(part.training for part in copied.modules())
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(copied(x), module(x))

@@ -66,6 +66,19 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert shell.wait() == 141
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
+def test_a_full_disk_under_stdout_is_no_mistake_of_ours() -> None:
+    code = (
+        "import sys; from torchgraft.cli.base import with_exit_codes; import typer\n"
+        "try: with_exit_codes(lambda: print('x'))\n"
+        "except typer.Exit as end: sys.exit(end.exit_code)"
+    )
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.stderr == b"graft: the output can't be written: the disk is full.\n"
+    assert done.returncode == 2
+
+
 def test_results_go_to_stdout_and_the_rest_to_stderr(capsys) -> None:
     terminal = Terminal()
     terminal.show("[bold]a result[/bold] of :smile:")

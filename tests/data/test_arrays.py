@@ -41,6 +41,12 @@ def test_npz_with_splits(tmp_path: Path) -> None:
     assert [finding.kind for finding in samples.findings] == ["unknown_label"]
 
 
+def test_parts_of_different_widths_are_named(tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz", X_train=X, y_train=Y, X_test=X[:2, :2], y_test=Y[:2])
+    with pytest.raises(DataError, match=r"X_train 4 x 3, X_test 2 x 2\. Expected the same number of features"):
+        read(path)
+
+
 def test_npy_is_unlabelled(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", X)
     samples = read(tmp_path / "a.npy")

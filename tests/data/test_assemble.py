@@ -37,6 +37,14 @@ def test_whole_numbers_that_became_floats() -> None:
     assert made(["1.0", "2.5"]).classes == ("1.0", "2.5")
 
 
+def test_nan_among_numbers_is_no_class() -> None:
+    samples = made(["1.0", "NaN", "0.0"])
+    assert samples.classes == ("0", "1")
+    assert samples.y.tolist() == [1, -1, 0]
+    assert made(["nan", "naan"]).classes == ("naan", "nan")  # a grandmother is a class
+    assert made(["nan", "nan"]).classes == ("nan",)
+
+
 def test_missing_labels_are_reported() -> None:
     samples = made(["a", None, "b"])
     assert samples.y.tolist() == [0, -1, 1]

@@ -64,6 +64,17 @@ def test_groups_stay_whole_in_the_test_part() -> None:
     assert 0.15 < test.mean() < 0.25
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_no_class_goes_to_the_test_part_as_a_whole(seed: int) -> None:
+    group = np.arange(100) % 10
+    y = np.where(group == 9, 2, group % 2)  # class 2 is one group
+    done = split(made(y, group=group.astype(str)), seed=seed).split
+    assert set(y[done == "train"].tolist()) == {0, 1, 2}
+    assert (done == "test").any()
+    alone = split(made(np.repeat([0, 1], 50), group=np.repeat(["a", "b"], 50)), seed=seed).split
+    assert (alone == "train").all()
+
+
 def test_all_test_leaves_nothing_to_learn_from() -> None:
     with pytest.raises(DataError, match="no train part, only test, val"):
         split(made(np.arange(4) % 2, ["test", "test", "val", "test"]), seed=0)

@@ -84,3 +84,17 @@ def test_a_pickled_model_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x04.")
     with pytest.raises(ArtifactError, match=r"Pickled models .* are never loaded"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["graft.json", "model.safetensors"])
+def test_a_file_without_permission_is_named(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def refused(path: Path, *args: object, **kwargs: object):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(ArtifactError, match=rf"{name} can't be read: permission denied"):
+        read(folder)

@@ -107,12 +107,21 @@ def test_changed_weights_fail_the_self_check(tmp_path: Path) -> None:
     assert load(tmp_path / "model", verify=False).predict(x).labels == ["dog"]
 
 
-def test_pieces_that_do_not_fit_together(tmp_path: Path) -> None:
-    _graft().save(tmp_path / "model")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": None}, "don't fit together"),
+        ({"temperature": "x"}, "don't fit together"),
+        ({"classes": ["cat"]}, "graft.json names 1 classes, check.safetensors holds probabilities of 2"),
+        ({"modality": "smell"}, "graft.json is damaged: modality 'smell'"),
+        ({"modality": "text"}, "parts that read array beside text"),
+    ],
+)
+def test_pieces_that_do_not_fit_together(tmp_path: Path, change: dict, message: str) -> None:
+    _graft().save(tmp_path / "model", check=as_samples(np.array([[2.0, 0.0]], dtype=np.float32), "array"))
     config = json.loads((tmp_path / "model" / "graft.json").read_text())
-    del config["classes"]
-    (tmp_path / "model" / "graft.json").write_text(json.dumps(config))
-    with pytest.raises(ArtifactError, match="don't fit together"):
+    (tmp_path / "model" / "graft.json").write_text(json.dumps(config | change))
+    with pytest.raises(ArtifactError, match=message):
         load(tmp_path / "model")
 
 

@@ -97,6 +97,11 @@ def test_unknown_labels_all_named_with_near_misses(numbers: Graft) -> None:
         evaluate(numbers, samples)
 
 
+def test_another_modality_is_said_before_its_labels(numbers: Graft, pets: Samples) -> None:
+    with pytest.raises(DataError, match=r"fitted on array samples, got text from"):
+        evaluate(numbers, replace(pets, modality="text", x=["a"] * len(pets)))
+
+
 def test_unlabelled_samples_are_refused(numbers: Graft) -> None:
     with pytest.raises(DataError, match="1 of 2 samples have no label"):
         evaluate(numbers, _samples(np.zeros((2, 2)), ["cat", ""], ("cat",)))

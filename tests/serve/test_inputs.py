@@ -64,3 +64,19 @@ def test_a_table_for_a_graft_of_arrays(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text\nsome words here\n", encoding="utf-8")
     with pytest.raises(DataError, match="holds text samples; this graft takes array samples"):
         list(open_inputs([str(tmp_path / "t.csv")], "array").items)
+
+
+def test_files_and_folders_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = tmp_path / "locked.txt"
+    locked.write_text("a text\n")
+
+    def refused(path: Path, *_: object, **__: object):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refused)
+        (item,) = open_inputs([str(locked)], "text").items
+    assert (item.id, item.value, item.error) == (str(locked), None, "can't be opened: Permission denied")
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(DataError, match=r"locked.txt can't be read: permission denied"):
+        open_inputs([str(locked)], "text")

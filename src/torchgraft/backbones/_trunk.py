@@ -83,6 +83,10 @@ class NamedOutput(nn.Module):
         self.model = model
         self.output = output
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> NamedOutput:
+        """A copy in the same mode: copied alone, a traced (fx) graph would be in training mode."""
+        return NamedOutput(copy.deepcopy(self.model, memo), self.output).train(self.training)
+
     def forward(self, x: Tensor) -> Tensor:
         """The one output."""
         return self.model(x)[self.output]

@@ -9,6 +9,7 @@ The first line of the file's docstring is what `graft --help` says of the verb. 
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, and errors.")]
 _Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+_NO_SPACE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "it is larger than a file may be here (see ulimit -f)",
+}
 _BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 
@@ -105,9 +111,7 @@ def with_exit_codes(work: Callable[[], None], *, debug: bool = False) -> None:
     except typer.Exit:
         raise
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the interpreter flushes stdout once more at exit
+        _forget_stdout()
         raise typer.Exit(_BROKEN_PIPE) from None
     except KeyboardInterrupt:
         kept = f"features in {cache_root()}, and the best graft so far, if there is one, in the folder of the run"
@@ -115,9 +119,18 @@ def with_exit_codes(work: Callable[[], None], *, debug: bool = False) -> None:
     except UserError as error:
         _fail(f"graft: {error}", 2, debug=debug)
     except Exception as error:  # the boundary: whatever happens, people get a sentence and a code
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            _forget_stdout()
+            what = error.filename or "the output"
+            _fail(f"graft: {what} can't be written: {_NO_SPACE[error.errno]}.", 2, debug=debug)
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         hint = "" if debug else " Run it again with --debug and report what it prints."
         _fail(f"graft: this is our mistake, not yours: {what}.{hint}", 1, debug=debug)
+
+
+def _forget_stdout() -> None:
+    """What is left in stdout's buffer goes nowhere: the interpreter flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int, *, debug: bool) -> None:

@@ -16,6 +16,7 @@ from torchgraft.data._names import EXAMPLES, shown, shown_all
 from torchgraft.data.base import Finding, Samples
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 
 
 def assemble(
@@ -39,7 +40,7 @@ def assemble(
             f"{shown(str(root), 200)} holds no samples. {' '.join(finding.message for finding in findings)}".rstrip()
         )
     parts = np.array(split, dtype="<U5")
-    labels = _whole_numbers(labels)
+    labels = _whole_numbers(_numbers_that_are(labels))
     learnt = {label for label, part in zip(labels, parts, strict=True) if label is not None and part != "test"}
     classes = sort_labels(learnt or {label for label in labels if label is not None})
     index = {name: i for i, name in enumerate(classes)}
@@ -72,6 +73,15 @@ def _number(label: str) -> float:
     if not math.isfinite(value):
         raise ValueError(label)
     return value
+
+
+def _numbers_that_are(labels: Sequence[str | None]) -> Sequence[str | None]:
+    """NaN -> None where all other labels are numbers: written to a csv, a missing number may read `nan`."""
+    distinct = {label for label in labels if label is not None}
+    missing = {label for label in distinct if label.strip().lower() == "nan"}
+    if not missing or missing == distinct or any(_NUMBER.fullmatch(label) is None for label in distinct - missing):
+        return labels
+    return [None if label in missing else label for label in labels]
 
 
 def _whole_numbers(labels: Sequence[str | None]) -> Sequence[str | None]:

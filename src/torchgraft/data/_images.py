@@ -19,8 +19,8 @@ from torchgraft.data._duplicates import near
 from torchgraft.data._names import EXAMPLES, shown
 from torchgraft.data.base import Finding, Samples
 
-MAX_PIXELS = 178_956_970
-"""Larger images are not decoded: the limit beyond which Pillow too takes them for decompression bombs."""
+MAX_PIXELS = 2**27
+"""Larger images are not decoded: the limit of `torchgraft.features`, so that what passes here gets features."""
 
 _MAX_BYTES = 1 << 30
 _THREADS = 2

@@ -21,9 +21,9 @@ def split(samples: Samples, *, seed: int, test: bool = True) -> Samples:
     """Say for each sample whether it is train, val or test.
 
     What is said already stays. Where no sample is test and `test` is asked for, one in five labelled samples of train
-    is set aside: stratified, whole groups at a time, the same for the same seed; with fewer than 50 samples none is,
-    and classes with fewer than 5 stay in train. Val is never made: the ladder cross-validates. Raises `DataError` where
-    all samples are test.
+    is set aside: stratified, whole groups at a time, the same for the same seed. With fewer than 50 samples none is;
+    classes with fewer than 5 stay in train, as do groups without which train would lack a class. Val is never made:
+    the ladder cross-validates. Raises `DataError` where all samples are test.
     """
     parts = np.where(samples.split == "", "train", samples.split).astype("<U5")
     if len(samples) and not (parts == "train").any():
@@ -34,7 +34,8 @@ def split(samples: Samples, *, seed: int, test: bool = True) -> Samples:
         rows = rows[np.bincount(samples.y[rows], minlength=1)[samples.y[rows]] >= _FEWEST_OF_CLASS]
         if len(rows) >= _FEWEST:
             group = None if samples.group is None else samples.group[rows]
-            parts[rows[_held_out(samples.y[rows], group, 5, seed)]] = "test"
+            held = _held_out(samples.y[rows], group, 5, seed)
+            parts[rows[held if group is None else _no_class_alone(samples.y[rows], group, held)]] = "test"
     return replace(samples, split=parts)
 
 
@@ -69,9 +70,10 @@ def folds(
     pinned = _only_home(y, units)
     free = np.flatnonzero(~pinned)
     if len(np.unique(units[free])) < 2:
-        what = "sample" if group is None else "group"
+        what, copies = ("sample", "") if group is None else ("group", " (copies of one sample are a group)")
         raise DataError(
-            f"no class has a second {what}, so nothing can be held out to measure on. Expected two {what}s a class."
+            f"no class has a second {what}{copies}, so nothing can be held out to measure on. "
+            f"Expected two {what}s a class."
         )
     parts = np.full(len(y), -1)
     if len(y) <= max_rows:
@@ -87,11 +89,7 @@ def _pairs(y: np.ndarray, units: np.ndarray, parts: np.ndarray, k: int) -> tuple
     pairs = []
     for part in range(k):
         held = parts == part
-        while held.any():
-            unseen = held & ~np.isin(y, y[~held])
-            if not unseen.any() or held.all():
-                break
-            held &= ~np.isin(units, units[unseen])
+        held = held if held.all() else _no_class_alone(y, units, held)
         if held.any() and not held.all():
             pairs.append((np.flatnonzero(~held), np.flatnonzero(held)))
     if not pairs:
@@ -100,6 +98,13 @@ def _pairs(y: np.ndarray, units: np.ndarray, parts: np.ndarray, k: int) -> tuple
             "and not all of them in val."
         )
     return tuple(pairs)
+
+
+def _no_class_alone(y: np.ndarray, units: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """The mask `held` without the groups whose class the other rows lack."""
+    while (unseen := held & ~np.isin(y, y[~held])).any():
+        held = held & ~np.isin(units, units[unseen])
+    return held
 
 
 def _only_home(y: np.ndarray, units: np.ndarray) -> np.ndarray:

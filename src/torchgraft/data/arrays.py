@@ -43,6 +43,9 @@ def read(path: Path, options: ReadOptions) -> Samples:
         labels += targets
         split += [part] * len(features)
         ids += [f"{shown(path.name, 200)}[{part + ' ' if part else ''}{i}]" for i in range(len(features))]
+    if len({features.shape[1] for features in x}) > 1:
+        widths = ", ".join(f"X_{part} {_shape(array)}" for (part, _, _), array in zip(parts, x, strict=True))
+        raise DataError(f"{shown(str(path), 200)}: {widths}. Expected the same number of features in every part.")
     return _finite(path, np.concatenate(x), labels, split, ids, _group_names(path, groups, len(ids)))
 
 

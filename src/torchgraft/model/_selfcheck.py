@@ -39,6 +39,11 @@ def verify_check(graft: Graft, check: Mapping[str, np.ndarray]) -> None:
     except KeyError as error:
         message = f"check.safetensors has no {error}: it is damaged. Copy the folder again, or fit again."
         raise ArtifactError(message) from error
+    if expected.shape[1:] != (len(graft.classes),):
+        raise ArtifactError(
+            f"graft.json names {len(graft.classes)} classes, check.safetensors holds probabilities of "
+            f"{expected.shape[-1]}: one of them is damaged. Copy the folder again, or fit again."
+        )
     with tempfile.TemporaryDirectory(prefix="torchgraft-check-") as folder:
         samples = as_samples(_from_bytes(inputs, graft.modality, Path(folder)), graft.modality)
         blocks, kept, _ = graft.blocks(samples, store=features.Store(Path(folder) / "store"))
@@ -48,7 +53,7 @@ def verify_check(graft: Graft, check: Mapping[str, np.ndarray]) -> None:
         raise ArtifactError(
             f"the self-check failed: stored inputs give probabilities up to {worst:.3f} away from the stored outputs "
             f"(at most {TOLERANCE} is normal). The files, the backbone or an installed library "
-            "differ from when it was saved. Fit again, or load with verify=False (--no-verify) if you know why."
+            "differ from when it was saved. Fit again, or torchgraft.load(path, verify=False) if you know why."
         )
 
 

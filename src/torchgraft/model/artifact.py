@@ -44,7 +44,14 @@ def write(path: Path, artifact: Artifact, *, card: str) -> None:
 
 def read(path: Path) -> Artifact:
     """Read the folder. Raises `ArtifactError` where it is missing, incomplete, damaged, or of a newer format."""
-    path = Path(path)
+    try:
+        return _read(Path(path))
+    except OSError as error:
+        named = error.filename or path
+        raise ArtifactError(f"{named} can't be read: {(error.strerror or str(error)).lower()}.") from error
+
+
+def _read(path: Path) -> Artifact:
     if path.is_file():
         raise ArtifactError(
             f"{path} is a file. Expected the folder that `graft fit` wrote (runs/NAME/model, with graft.json). "
@@ -72,6 +79,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
+    path.open("rb").close()  # safetensors takes a file without permission for a missing one
     try:
         return load_file(path)
     except (SafetensorError, ValueError) as error:

@@ -26,6 +26,8 @@ from torchgraft.model.artifact import Artifact, read, write
 from torchgraft.model.heads import Head, head_from_state
 from torchgraft.model.tuned import Tuned
 
+_MODALITIES = ("array", "image", "text")
+
 Blocks = Mapping[str, np.ndarray | Sequence[str]]
 """Source -> the values of N samples: a backbone's name -> pooled features (N x D), the modality -> the samples
 themselves (N paths or texts, or N x D of the user's own features)."""
@@ -186,6 +188,7 @@ class Graft:
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Graft:
         """Undo `state`. Raises `ArtifactError` where a piece is missing or of a kind this version doesn't know."""
         try:
+            _refuse_unknown_sources(config)
             parts = tuple(
                 Part(part["source"], mapping_from_state(part["kind"], part["mapping"], _under(arrays, f"parts.{i}.")))
                 for i, part in enumerate(config["parts"])
@@ -207,7 +210,7 @@ class Graft:
                     for i, one in enumerate(config.get("tuned", ()))
                 },
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"graft.json and model.safetensors don't fit together: {error!r}. Fit again."
             ) from error
@@ -248,6 +251,17 @@ def assemble(parts: Sequence[Part], blocks: Blocks) -> np.ndarray | sparse.csr_m
     if any(sparse.issparse(z) for z in mapped):
         return sparse.hstack([sparse.csr_matrix(z) for z in mapped], format="csr")
     return np.hstack(mapped)
+
+
+def _refuse_unknown_sources(config: Mapping[str, Any]) -> None:
+    """Raise `ArtifactError` where a part reads something that is neither a backbone of the graft nor its samples."""
+    known = {*config["backbones"], config["modality"]}
+    strange = sorted({str(part["source"]) for part in config["parts"]} - known)
+    if strange or config["modality"] not in _MODALITIES:
+        raise ArtifactError(
+            f"graft.json is damaged: modality '{config['modality']}', parts that read {', '.join(strange) or 'nothing'}"
+            f" beside {', '.join(sorted(known))}. Copy the folder again, or fit again."
+        )
 
 
 def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -70,7 +70,14 @@ def compare(
 
 
 def labels_of(graft: Graft, samples: Samples) -> np.ndarray:
-    """The samples' labels as positions in the graft's classes (N,). Raises `DataError` for missing or unknown ones."""
+    """The samples' labels as positions in the graft's classes (N,).
+
+    Raises `DataError` for missing or unknown ones, and for samples of another modality.
+    """
+    if samples.modality != graft.modality:
+        raise DataError(
+            f"this graft was fitted on {graft.modality} samples, got {samples.modality} from {samples.root}."
+        )
     if not len(samples) or (samples.y < 0).any():
         lacking = int((samples.y < 0).sum())
         what = f"{lacking} of {len(samples)} samples have no label" if len(samples) else "there is no sample"

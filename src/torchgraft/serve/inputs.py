@@ -64,7 +64,10 @@ def open_inputs(
 
 
 def _must_exist(paths: Sequence[str]) -> None:
-    missing = [path for path in paths if path != STDIN and not Path(path).exists()]
+    try:
+        missing = [path for path in paths if path != STDIN and not Path(path).exists()]
+    except OSError as error:  # below a folder that may not be entered
+        raise DataError(f"{error.filename} can't be read: {(error.strerror or str(error)).lower()}.") from error
     if not missing:
         return
     first = Path(missing[0])
@@ -95,7 +98,12 @@ def _texts(
             if file.suffix.lower() != _LINES:
                 yield from _table(file, options, findings, "text")
                 continue
-            with file.open("rb") as stream:
+            try:
+                stream = file.open("rb")
+            except OSError as error:
+                yield Item(id=str(file), value=None, error=f"can't be opened: {error.strerror}")
+                continue
+            with stream:
                 yield from _lines(str(file), stream)
 
 
