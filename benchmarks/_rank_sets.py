@@ -69,7 +69,7 @@ class Draw:
 
 def draw(name: str, seed: int, data: Path, folder: Path) -> Draw:
     """`LABELS` a class to train on, and at most `TEST` others to test on: of the set's own test part if it has one."""
-    samples, _ = check(_whole(name, data, folder))
+    samples, _ = check(whole(name, data, folder))
     rng = np.random.default_rng([seed, len(name)])
     own_test = samples.split == "test"
     pool = np.flatnonzero(~own_test)
@@ -83,7 +83,8 @@ def draw(name: str, seed: int, data: Path, folder: Path) -> Draw:
     return Draw(name, seed, replace(samples.take(kept), split=split))
 
 
-def _whole(name: str, data: Path, folder: Path) -> Samples:
+def whole(name: str, data: Path, folder: Path) -> Samples:
+    """All samples of a set; those of its own test part, if it has one, have split `test`."""
     readers: Mapping[str, Callable[[], Path]] = {"mnist": lambda: _mnist(folder / "mnist")}
     found = read(readers[name]() if name in readers else data / name, ReadOptions())
     return replace(found, split=np.where(np.isin(found.split, ("test", "val")), "test", "train"))

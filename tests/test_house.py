@@ -17,9 +17,9 @@ PACKAGE = TOP / "src" / "torchgraft"
 TESTS = TOP / "tests"
 FLOORS = {
     "core": 0, "data": 1, "backbones": 1, "features": 2, "model": 3,
-    "train": 4, "tune": 5, "align": 5, "adapt": 5, "evaluate": 6, "fit": 7, "serve": 8, "cli": 9,
+    "train": 4, "tune": 5, "align": 5, "adapt": 5, "rank": 5, "evaluate": 6, "fit": 7, "serve": 8, "cli": 9,
 }  # fmt: skip
-REGISTRIES = ("adapt", "align", "backbones", "cli", "data", "tune")
+REGISTRIES = ("adapt", "align", "backbones", "cli", "data", "rank", "tune")
 
 TESTED_BY = {
     "evaluate/_sections.py": "evaluate/test_report.py",

@@ -12,6 +12,7 @@ ASKED = {
     "backbones": {"names", "load"},
     "cli": {"run", "EXAMPLES"},
     "data": {"accepts", "read"},
+    "rank": {"score"},
     "tune": {"Options", "fit", "TRANSFER", "applies"},
 }
 

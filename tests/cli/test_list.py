@@ -14,6 +14,7 @@ def test_without_a_word_it_lists_what_can_be_listed(graft) -> None:
         "methods",
         "alignments",
         "adaptations",
+        "scores",
         "providers",
         "readers",
         "verbs",

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torchgraft.core.errors import OptionError
-from torchgraft.core.options import build, from_toml, seconds, to_toml
+from torchgraft.core.options import build, from_toml, latency, seconds, size, to_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,3 +128,25 @@ def test_times(text: str, expected: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(OptionError, match="--limit expects a time like 90s, 10m or 1h"):
         seconds(text, option="--limit")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("20ms", 0.02), (" 1.5s ", 1.5), ("", float("inf"))])
+def test_latency(text: str, seconds: float) -> None:
+    assert latency(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("text", "n"), [("20MB", 2e7), ("1.5gb", 1.5e9), ("900 KB", 9e5), ("", float("inf"))])
+def test_size(text: str, n: float) -> None:
+    assert size(text) == n
+
+
+@pytest.mark.parametrize("text", ["20", "ms", "-1ms", "0ms", "20 minutes"])
+def test_latency_needs_a_unit(text: str) -> None:
+    with pytest.raises(OptionError, match="like 20ms"):
+        latency(text)
+
+
+@pytest.mark.parametrize("text", ["20", "MB", "0MB", "big"])
+def test_size_needs_a_unit(text: str) -> None:
+    with pytest.raises(OptionError, match="like 20MB"):
+        size(text)

@@ -9,7 +9,7 @@ import pytest
 
 from torchgraft.core.errors import OptionError
 from torchgraft.core.options import build, from_toml, to_toml
-from torchgraft.fit.options import CLASS_WEIGHTS, ENGINES, FitOptions
+from torchgraft.fit.options import CLASS_WEIGHTS, ENGINES, FitOptions, RankOptions
 
 
 def test_every_option_has_help() -> None:
@@ -51,3 +51,21 @@ def test_they_come_back_from_the_run_file(tmp_path: Path) -> None:
 def test_a_run_file_without_a_target_is_refused() -> None:
     with pytest.raises(OptionError, match="target is missing"):
         build(FitOptions, {"seed": 1})
+
+
+def test_few_labels_are_not_the_test() -> None:
+    with pytest.raises(OptionError, match="name the same data"):
+        FitOptions(target="x", source=("s",), few_labels="a/../b.csv", test="b.csv")
+
+
+def test_limits_go_with_auto() -> None:
+    assert FitOptions(target="x", max_size="20MB", max_latency="0.5s", licence="permissive").backbone == "auto"
+    with pytest.raises(OptionError, match="go with --backbone auto"):
+        FitOptions(target="x", backbone="packaged/efficientnet_lite0", max_latency="20ms")
+    with pytest.raises(OptionError, match=r"--max-latency expects.*like 20ms.*--max-size expects a size like 20MB"):
+        FitOptions(target="x", max_latency="fast", max_size="small")
+
+
+def test_every_wrong_option_of_a_ranking_is_named_at_once() -> None:
+    with pytest.raises(OptionError, match=r"--engine.*--licence expects any or permissive.*--download.*--budget"):
+        RankOptions(data="x", engine="e", licence="free", download="tiny", budget="soon")

@@ -21,6 +21,7 @@ ROOMS = {
     "methods": "tune",
     "alignments": "align",
     "adaptations": "adapt",
+    "scores": "rank",
     "providers": "backbones",
     "readers": "data",
     "verbs": "cli",

@@ -19,11 +19,13 @@ from torchgraft.core.errors import StorageError
 _CURES = {
     errno.ENOSPC: "the disk is full. Free some space, then run the same command again: what was computed is kept",
     errno.EDQUOT: "the disk quota is used up. Free some space, then run the same command again",
+    errno.EFBIG: "it is larger than a file may be here (see ulimit -f). Raise the limit, or choose another folder",
     errno.EACCES: "there is no permission to write there. Choose another folder",
     errno.EPERM: "there is no permission to write there. Choose another folder",
     errno.EROFS: "the file system is read-only. Choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another folder",
     errno.EISDIR: "a folder of that name is in the way. Choose another place",
+    errno.ENOENT: "there is no such folder, and none can be made there. Choose another folder",
     errno.EEXIST: "a file of that name is in the way. Choose another folder",
 }
 

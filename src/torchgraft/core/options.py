@@ -16,6 +16,7 @@ from torchgraft.core.files import write_text
 
 T = TypeVar("T")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 def build(kind: type[T], values: dict[str, Any], *, where: str = "") -> T:
@@ -75,6 +76,26 @@ def seconds(text: str, *, option: str = "--budget") -> float:
     if not match or float(match[1]) <= 0:
         raise OptionError(f"{option} expects a time like 90s, 10m or 1h, got {text!r}.")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def latency(text: str, *, option: str = "--max-latency") -> float:
+    """`"20ms"` or `"0.5s"` in seconds; `""` is no limit (inf). Raises `OptionError` on anything else or on nothing."""
+    if not text.strip():
+        return float("inf")
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise OptionError(f"{option} expects a time for one sample like 20ms, got {text!r}.")
+    return float(match[1]) * (1e-3 if match[2] == "ms" else 1.0)
+
+
+def size(text: str, *, option: str = "--max-size") -> float:
+    """`"20MB"` or `"1.5GB"` in bytes (powers of 1000); `""` is no limit (inf). Raises `OptionError` else."""
+    if not text.strip():
+        return float("inf")
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?B)\s*", text, re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise OptionError(f"{option} expects a size like 20MB or 1.5GB, got {text!r}.")
+    return float(match[1]) * _BYTES[match[2].upper()]
 
 
 def _fits(value: Any, hint: Any) -> bool:

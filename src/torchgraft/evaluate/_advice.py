@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from torchgraft.evaluate._format import count, percent, span, text
@@ -12,6 +13,7 @@ _MOST = 6
 def next_steps(report: dict[str, Any]) -> list[str]:
     """At most six sentences of HTML."""
     steps = [
+        *_ranked(report),
         *_findings(report),
         *_labels(report),
         *_more(report),
@@ -20,6 +22,20 @@ def next_steps(report: dict[str, Any]) -> list[str]:
         *_no_test(report),
     ]
     return steps[:_MOST]
+
+
+def _only_ranked(report: dict[str, Any]) -> bool:
+    """Whether the page is about backbones alone: nothing was fitted."""
+    return bool(report.get("ranking")) and not report.get("ladder")
+
+
+def _ranked(report: dict[str, Any]) -> list[str]:
+    if not _only_ranked(report):
+        return []
+    found = report["ranking"]
+    name, where = found["advice"]["backbone"], report.get("data", {}).get("root") or "DATA"
+    words = ["graft", "fit", name] if found.get("modality") == "array" else ["graft", "fit", where, "--backbone", name]
+    return [f"<b>Fit on it:</b> <code>{text(shlex.join(words))}</code>"]
 
 
 def _findings(report: dict[str, Any]) -> list[str]:
@@ -70,7 +86,7 @@ def _unsure(report: dict[str, Any]) -> list[str]:
 
 
 def _no_test(report: dict[str, Any]) -> list[str]:
-    if report.get("test"):
+    if report.get("test") or _only_ranked(report):
         return []
     if report.get("domains"):
         return [

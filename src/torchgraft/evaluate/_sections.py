@@ -22,6 +22,7 @@ from torchgraft.evaluate._format import (
     span,
     text,
 )
+from torchgraft.evaluate._ranking import which_backbone
 from torchgraft.evaluate._training import training, under_way
 
 Report = Mapping[str, Any]
@@ -192,6 +193,7 @@ SECTIONS: tuple[Callable[[Report], str], ...] = (
     domain_gap,
     tried,
     ladder,
+    which_backbone,
     before_after,
     training,
     test,

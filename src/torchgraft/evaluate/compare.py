@@ -86,7 +86,7 @@ def beaten_by(
     saved = gains if statistic == "accuracy" else np.stack([base - brier_losses(y, other) for other in others], axis=1)
     if not np.isfinite(saved).all():
         raise DataError("Expected finite losses for every challenger.")
-    p = _p_values(saved, draws=draws, seed=seed)
+    p = p_values(saved, draws=draws, seed=seed)
     return [
         {
             "beats": bool(p[k] <= alpha and gains[:, k].sum() >= 0),
@@ -97,7 +97,7 @@ def beaten_by(
     ]
 
 
-def _p_values(saved: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+def p_values(saved: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
     """One-sided p of each column of `saved` (M x K): the larger of two answers.
 
     The bootstrap is right where losses are skewed, random signs where samples are few or differences rare. The margin

@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 from torchgraft.core.types import Estimate
 from torchgraft.evaluate._resample import DRAWS, interval, sums
+from torchgraft.evaluate.compare import p_values
 
 Outcomes = Mapping[str, np.ndarray]
 """Score -> N outcomes, one for each sample: 1.0 right, 0.0 wrong."""
@@ -54,3 +55,12 @@ def standings(outcomes: Mapping[str, Outcomes], *, draws: int = DRAWS, seed: int
         Standing(name=names[i], rank=float(ranks[i]), chance_best=float(chances[i]), scores=found[names[i]])
         for i in order
     ]
+
+
+def better(challenger: np.ndarray, incumbent: np.ndarray, *, alpha: float = 0.05, seed: int = 0) -> bool:
+    """Whether the N outcomes of the challenger are higher beyond noise than the incumbent's on the same samples.
+
+    The test of `evaluate.beaten_by` on the differences: an equal passes in at most about `alpha` of all cases.
+    """
+    gains = (challenger - incumbent)[:, None]
+    return bool(gains.sum() > 0 and p_values(gains, draws=DRAWS, seed=seed)[0] <= alpha)

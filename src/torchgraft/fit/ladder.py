@@ -117,6 +117,9 @@ def _placed(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> R
             if best is None or beaten_by(y, best.probabilities, [entry.probabilities])[0]["beats"]:
                 best = entry
     source = best.rung.source if best else next(iter(problem.resources.backbones))
+    if len(problem.resources.backbones) > 1:
+        why = "no costlier one's linear probe beats its own beyond noise"
+        problem.resources.progress.say(f"{rung.method} trains {source}: {why}")
     return replace(rung, source=source, options=replace(rung.options, source=source))
 
 

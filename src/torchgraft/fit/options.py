@@ -1,16 +1,20 @@
-"""What `graft fit` can be told."""
+"""What `graft fit` and `graft rank` can be told."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torchgraft.core.errors import OptionError, did_you_mean
-from torchgraft.core.options import seconds
+from torchgraft.core.options import latency, seconds, size
 
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 CLASS_WEIGHTS = ("none", "balanced")
+LICENCES = ("any", "permissive")
+DOWNLOADS = ("", "small", "medium", "large")
 
 
 def _option(default: object, help: str, flag: str = "") -> object:
@@ -48,6 +52,11 @@ class FitOptions:
         None, "Column, or for image folders a regular expression on the path, naming what must stay in one split."
     )
     backbone: str = _option("auto", "Backbones to try, comma-separated (see `graft list backbones`), or auto.")
+    max_latency: str = _option(
+        "", "With --backbone auto: leave out what takes longer for one sample on this machine, like 20ms."
+    )
+    max_size: str = _option("", "With --backbone auto: leave out weights that are larger, like 20MB.")
+    licence: str = _option("any", "With --backbone auto: any, or permissive (Apache, MIT, BSD and the like).")
     method: str = _option("auto", "Methods to try, comma-separated (see `graft list methods`), or auto.")
     class_weight: str = _option("none", "none, or balanced: rare classes count as much as frequent ones.")
     rate: float = _option(0.0, "Learning rate of methods that train a backbone (0: found by trials).")
@@ -60,17 +69,18 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{flag} expects {' or '.join(known)}, got {value!r}.{did_you_mean(value, known)}"
-            for flag, value, known in (
-                ("--engine", self.engine, ENGINES),
-                ("--class-weight", self.class_weight, CLASS_WEIGHTS),
-            )
-            if value not in known
+            *_unknown("--engine", self.engine, ENGINES),
+            *_unknown("--class-weight", self.class_weight, CLASS_WEIGHTS),
+            *_unknown("--licence", self.licence, LICENCES),
+            *_unreadable(seconds, self.budget),
+            *_unreadable(latency, self.max_latency),
+            *_unreadable(size, self.max_size),
         ]
-        try:
-            seconds(self.budget)
-        except OptionError as error:
-            problems.append(str(error))
+        limited = self.max_latency or self.max_size or self.licence != "any"
+        if limited and self.backbone != "auto":
+            problems.append(
+                "--max-latency, --max-size and --licence go with --backbone auto: named ones are used as they are."
+            )
         if not 0 <= self.rate < 1:
             problems.append(f"--rate expects a number from 0, below 1, got {self.rate!r}.")
         if self.epochs < 0:
@@ -81,6 +91,8 @@ class FitOptions:
             problems.append("--source and --from are two ways: adapt with the source's data, or from a model alone.")
         if self.few_labels and not (self.source or self.from_model):
             problems.append("--few-labels goes with --source or --from: without these TARGET's labels are used.")
+        if self.few_labels and self.test and Path(self.few_labels).resolve() == Path(self.test).resolve():
+            problems.append("--few-labels and --test name the same data: what decides cannot tell how right it is.")
         if self.oracle_labels and not self.source:
             problems.append("--oracle-labels goes with --source.")
         if problems:
@@ -99,6 +111,61 @@ class FitOptions:
                 raise OptionError(f"--settings expects name=value,name=value, got {piece!r}.")
             values[name.replace("-", "_")] = _plain(value)
         return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankOptions:
+    """The options of a ranking. Raises `OptionError` that names every value that can't be used."""
+
+    data: str = field(
+        metadata={"help": "Your labelled data: a folder of class folders, a table of texts, or a feature file."}
+    )
+    text: str | None = _option(None, "Column that holds the texts (tables).")
+    label: str | None = _option(None, "Column that holds the labels (tables, metadata files).")
+    backbones: str = _option(
+        "auto",
+        "Backbones, comma-separated, or auto: all that need no download. For a feature file: others with the same "
+        "samples in the same order.",
+    )
+    download: str = _option("", "Also well-kept backbones of this size from their hubs: small, medium or large.")
+    yes: bool = _option(False, "With --download: fetch what is not here without asking.")
+    scores: str = _option("", "Other scores to print, comma-separated (see `graft list scores`), or all.")
+    max_latency: str = _option("", "Leave out what takes longer for one sample on this machine, like 20ms.")
+    max_size: str = _option("", "Leave out weights that are larger, like 20MB.")
+    licence: str = _option("any", "any, or permissive (Apache, MIT, BSD and the like).")
+    full: bool = _option(False, "Every backbone on all samples, instead of letting the hopeless ones go early.")
+    budget: str = _option("2m", "Wall-clock time that the ranking may take.")
+    engine: str = _option("auto", "What runs the backbones: auto, torch, onnxruntime or openvino.")
+    seed: int = _option(0, "Seed of the draws and folds.")
+    out: str | None = _option(None, "Folder of the report. Default: runs/NAME-rank-N.")
+
+    def __post_init__(self) -> None:
+        problems = [
+            *_unknown("--engine", self.engine, ENGINES),
+            *_unknown("--licence", self.licence, LICENCES),
+            *_unknown("--download", self.download, DOWNLOADS),
+            *_unreadable(seconds, self.budget),
+            *_unreadable(latency, self.max_latency),
+            *_unreadable(size, self.max_size),
+        ]
+        if not 0 <= self.seed < 2**32:
+            problems.append(f"--seed expects a whole number from 0 to {2**32 - 1}, got {self.seed}.")
+        if problems:
+            raise OptionError(" ".join(problems))
+
+
+def _unknown(flag: str, value: str, known: tuple[str, ...]) -> list[str]:
+    if value in known:
+        return []
+    return [f"{flag} expects {' or '.join(filter(None, known))}, got {value!r}.{did_you_mean(value, known)}"]
+
+
+def _unreadable(parse: Callable[[str], float], text: str) -> list[str]:
+    try:
+        parse(text)
+    except OptionError as error:
+        return [str(error)]
+    return []
 
 
 def _plain(text: str) -> Any:

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,8 @@ _SHOWN = 24
 class Outcome:
     """Everything that a finished climb knows. `rows` are the positions of the problem's rows in `sources.samples`.
 
-    `start`, `extracted` (when all features were there) and `deadline` are values of `time.monotonic`.
+    `start`, `extracted` (when all features were there) and `deadline` are values of `time.monotonic`. `ranking`: of the
+    backbones, where there was a race (see `ranking.Ranking.to_dict`).
     """
 
     options: FitOptions
@@ -63,6 +64,7 @@ class Outcome:
     extracted: float
     start: float
     deadline: float
+    ranking: Mapping[str, Any] | None = None
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -162,6 +164,7 @@ def report_of(outcome: Outcome, path: Path) -> Report:
         or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
         "label_errors": _gallery(label_errors(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
         "skipped": [{"method": one.name, "reason": one.reason} for one in outcome.skipped],
+        **({"ranking": outcome.ranking} if outcome.ranking else {}),
         "seconds": outcome.seconds,
         "environment": {**versions(), "engines": outcome.sources.engines},
         "options": dataclasses.asdict(outcome.options),

@@ -24,7 +24,8 @@ from torchgraft.core.runtime import keep_memory, one_thread, seed_everything, wa
 from torchgraft.data import folds
 from torchgraft.evaluate import abstain
 from torchgraft.fit import plan
-from torchgraft.fit._inputs import backbone_names, default_folder, load_data
+from torchgraft.fit._choice import choose_backbones
+from torchgraft.fit._inputs import default_folder, load_data
 from torchgraft.fit._live import Live
 from torchgraft.fit._sources import Sources, gather
 from torchgraft.fit.ladder import Entry, Skipped, climb
@@ -75,14 +76,19 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
         if options.source or options.from_model:
             return _between_domains(options, path, progress)
         samples, findings = load_data(options, progress)
-        names = backbone_names(options, samples.modality)
-    # a fifth of the budget is left for the heads, which are quick
-    features_by = start + 0.8 * (deadline - start)
-    with ranks.first_goes_first():  # the others find its features in the store, its decisions in the journal
-        journal = Journal(path / WORK / "journal.json")
-        sources = gather(
-            samples, names, engine=options.engine, deadline=features_by, progress=progress, journal=journal
-        )
+        journal, length = Journal(path / WORK / "journal.json"), deadline - start
+        with ranks.first_goes_first():  # the others find its features in the store, its decisions in the journal
+            choice = choose_backbones(
+                options, samples, deadline=start + 0.2 * length, progress=progress, journal=journal
+            )
+            sources = gather(
+                samples,
+                choice.names,
+                engine=options.engine,
+                deadline=start + 0.8 * length,  # a fifth is left for the heads, which are quick
+                progress=progress,
+                journal=journal,
+            )
     extracted, (problem, rows) = time.monotonic(), make_problem(sources, options.seed)
     problem = dataclasses.replace(problem, resources=make_resources(sources, path / WORK, journal, progress))
     rungs = plan.rungs(wanted, problem.dense, options.for_methods(), asked=options.method != plan.AUTO)
@@ -98,7 +104,8 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
             problem=problem,
             rows=rows,
             entries=entries,
-            skipped=(*sources.skipped, *skipped),
+            skipped=(*choice.skipped, *sources.skipped, *skipped),
+            ranking=choice.ranking,
             verdict=verdict,
             graft=make_graft(entries[verdict.index], problem, sources),
             extracted=extracted,

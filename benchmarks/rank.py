@@ -1,0 +1,182 @@
+"""Does a ranking name the right backbone? Scores of frozen features held against what fine-tuning reached.
+
+`--part taus` (after `rank_truth.py`): for each set the weighted Kendall tau of every score with the mean fine-tuned
+accuracy of eight networks, the regret of its top pick in points, and CPU seconds of both sides. `--part coverage`: how
+often the interval of the predicted accuracy holds what the probe reached on the test part. `--part halving`: whether
+the race ends with the top pick of the full ranking, and at which share of its cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from _rank_sets import LABELS, MOBILENETS, backbones, draw, whole
+from rank_truth import rows
+from torchgraft import features
+from torchgraft.backbones import load
+from torchgraft.core import registry
+from torchgraft.core.progress import SILENT
+from torchgraft.data import Samples
+from torchgraft.evaluate.standings import standings
+from torchgraft.fit._candidates import described
+from torchgraft.fit._contest import SCORES, Networks
+from torchgraft.fit._race import race
+from torchgraft.fit.ranking import rounds
+from torchgraft.rank import regret, weighted_tau
+
+IMAGENET = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6} | {
+    name: about[3] for name, about in MOBILENETS.items()
+}
+RACES = {"cifar10_subset": 2000, "office10/amazon": 958, "mnist": 2000}
+"""Set -> samples of a race, at most."""
+
+
+def main() -> None:
+    """Print the tables of one part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
+    parser.add_argument("--work", type=Path, default=Path("rank-work"))
+    parser.add_argument("--truth", type=Path, default=Path("rank-truth.jsonl"), help="what rank_truth.py wrote")
+    parser.add_argument("--sets", nargs="*", default=[])
+    parser.add_argument("--seeds", type=int, default=4, help="races for each set")
+    parser.add_argument("--part", default="taus", choices=("taus", "coverage", "halving"))
+    arguments = parser.parse_args()
+    {"taus": _taus, "coverage": _coverage, "halving": _halving}[arguments.part](arguments)
+
+
+def _taus(arguments: argparse.Namespace) -> None:
+    truth = rows(arguments.truth)
+    sets = [name for name in LABELS if any(row["set"] == name for row in truth)]
+    print("Fine-tuned accuracy in % (mean of the draws), 8 networks.\n")
+    shorts = list(IMAGENET)
+    print(f"| set | draws | {' | '.join(shorts)} |\n|---|---|{'---|' * len(shorts)}")
+    reached, seeds = {}, {}
+    for name in sets:
+        done = {
+            seed
+            for seed in {r["seed"] for r in truth}
+            if sum(r["set"] == name and r["seed"] == seed for r in truth) == 8
+        }
+        seeds[name] = sorted(done)
+        own = [row for row in truth if row["set"] == name and row["seed"] in done]
+        reached[name] = np.array([100 * np.mean([r["lp_ft"] for r in own if r["backbone"] == b]) for b in shorts])
+        print(f"| {name} | {len(done)} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
+    found, cpu = {}, 0.0
+    for name in sets:
+        found[name], spent = _scores(arguments, name, seeds[name])
+        cpu += spent
+    print("\nWeighted tau, and in brackets the regret in points.\n")
+    print(f"| score | {' | '.join(sets)} | mean tau | mean regret |")
+    print(f"|---|{'---|' * len(sets)}---|---|")
+    for score in found[sets[0]]:
+        taus = [weighted_tau(found[name][score], reached[name]) for name in sets]
+        lost = [regret(found[name][score], reached[name]) for name in sets]
+        cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
+        print(f"| {score} | {cells} | **{np.mean(taus):.2f}** | {np.mean(lost):.1f} |")
+    fits = sum(row["lp_ft_cpu"] for row in truth if row["seed"] in seeds[row["set"]])
+    print(
+        f"\nCPU seconds: features, kNN and probe {cpu:.0f}, the fine-tuning {fits:.0f}: {fits / cpu:.0f} times as much."
+    )
+
+
+def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> tuple[Mapping[str, np.ndarray], float]:
+    """Score -> its mean over the draws for each network (for the default minus the mean rank), and CPU seconds."""
+    total: dict[str, np.ndarray] = {}
+    others = [score for score in registry.names("rank") if score not in SCORES]
+    cpu = 0.0
+    for seed in seeds:
+        samples = draw(name, seed, arguments.data, arguments.work).samples
+        contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+        start = time.process_time()
+        asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
+        cpu += time.process_time() - start
+        order = {one.name: -one.rank for one in standings(asked)}
+        values = {"default (mean rank of both)": [order[one] for one in contest.names]}
+        values |= {score: [asked[one][score].mean() for one in contest.names] for score in SCORES}
+        beside = {one: contest.scores(one, others) for one in contest.names}
+        values |= {score: [beside[one][score] for one in contest.names] for score in others}
+        values["ImageNet accuracy"] = list(IMAGENET.values())
+        for score, numbers in values.items():
+            total[score] = total.get(score, 0) + np.array(numbers) / len(seeds)
+    return total, cpu
+
+
+def _coverage(arguments: argparse.Namespace) -> None:
+    truth = {(r["set"], r["seed"], r["backbone"]): r["probe"] for r in rows(arguments.truth)}
+    print("| set | intervals | hold the test accuracy | mean width | mean predicted | mean reached |")
+    print("|---|---|---|---|---|---|")
+    held, n = 0, 0
+    for name in LABELS:
+        cells = []
+        for seed in sorted({key[1] for key in truth if key[0] == name}):
+            samples = draw(name, seed, arguments.data, arguments.work).samples
+            contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+            for one in contest.names:
+                if (name, seed, one.rpartition("/")[2]) in truth:
+                    outcomes = contest.ask(one, np.arange(len(contest.samples)))
+                    estimate = standings({one: outcomes})[0].scores["linear_probe"]
+                    cells.append((estimate, truth[name, seed, one.rpartition("/")[2]]))
+        if cells:
+            inside = sum(e.low <= reached <= e.high for e, reached in cells)
+            width, predicted, reached = np.mean([(e.high - e.low, e.value, r) for e, r in cells], axis=0)
+            print(f"| {name} | {len(cells)} | {inside} | {width:.3f} | {predicted:.3f} | {reached:.3f} |")
+            held, n = held + inside, n + len(cells)
+    print(f"\n{held} of {n} intervals hold the accuracy that the probe reached on the test part.")
+
+
+def _halving(arguments: argparse.Namespace) -> None:
+    print("| set | draw | top pick of all | of the race | share of the cost | rounds run |\n|---|---|---|---|---|---|")
+    same, shares = [], []
+    for name in arguments.sets or RACES:
+        samples = whole(name, arguments.data, arguments.work)
+        samples = samples.take(samples.split != "test")
+        for seed in range(arguments.seeds):
+            some = np.sort(np.random.default_rng(seed).permutation(len(samples))[: RACES[name]])
+            contest = _contest(samples.take(some), arguments, seed)
+            pace = {one: _pace(one, contest.samples) for one in contest.names}
+            shared = rounds(contest.samples.y, seed)
+            full = race(contest.names, shared[-1:], contest.ask, seed=seed)
+            raced = race(contest.names, shared, contest.ask, seed=seed)
+            cost = sum(pace[p.standing.name] * p.samples for p in raced)
+            share = cost / sum(pace[p.standing.name] * p.samples for p in full)
+            tops = [places[0].standing.name.rpartition("/")[2] for places in (full, raced)]
+            same.append(tops[0] == tops[1])
+            shares.append(share)
+            print(
+                f"| {name} | {seed} | {tops[0]} | {tops[1]} | {share:.2f} | {sorted({p.samples for p in raced})} |",
+                flush=True,
+            )
+    cost = f"{np.mean(shares):.2f} of the cost (worst {max(shares):.2f})"
+    print(f"\nSame top pick in {sum(same)} of {len(same)}, at {cost}.")
+
+
+def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B006 - one measurement a network
+    """CPU seconds of one sample's features, on 32 of them in a store of their own."""
+    if name not in memory:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            backbone = load(name)
+            store = features.Store(Path(folder))
+            features.extract(samples.take(np.arange(4)), backbone, engine="torch", store=store)
+            start = time.process_time()
+            features.extract(samples.take(np.arange(4, 36)), backbone, engine="torch", store=store)
+            memory[name] = (time.process_time() - start) / 32
+    return memory[name]
+
+
+def _contest(samples: Samples, arguments: argparse.Namespace, seed: int) -> Networks:
+    names = backbones(arguments.weights, arguments.work)
+    known = {name: described(name, "image") for name in names}
+    return Networks(replace(samples, findings=()), known, engine="torch", seed=seed, progress=SILENT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Which backbone: a race over what is at hand, on the features of the target's own samples, and what each one costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from torchgraft.backbones import Offer, Suggestion
+from torchgraft.core import options as core_options
+from torchgraft.core import registry
+from torchgraft.core.errors import UnknownName
+from torchgraft.core.progress import SILENT, Progress
+from torchgraft.core.runtime import keep_memory, wait_passively
+from torchgraft.data import Finding, Samples
+from torchgraft.evaluate.standings import better
+from torchgraft.features.speed import Speed
+from torchgraft.fit._candidates import candidates, limits_of
+from torchgraft.fit._contest import SCORES, Arrays, Contest, Networks
+from torchgraft.fit._inputs import load_data
+from torchgraft.fit._race import Place, race
+from torchgraft.fit.ladder import Skipped
+from torchgraft.fit.options import FitOptions, RankOptions
+
+MOST = 4000
+"""Samples that a ranking looks at, at most."""
+
+SIMILARITY = "confidence"
+"""The score that tells how near pretraining was."""
+
+FIRST = 128
+"""Samples of the first round at least; 8 of each class too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """One backbone: how right a probe on it is, and what it costs.
+
+    `about` is None for a feature file; so is `speed`, and where no time was left to measure it. `seconds` is the wall
+    time that its features and scores took; `scores` holds those asked for beside, on the samples of its last round.
+    `similarity`: how sure pretraining's own classifier is of these samples (see `rank.confidence`; NaN without one).
+    `probing` and `tuning`: expected seconds of features and a probe, and of LP-FT, on all labelled samples (NaN: not
+    measured).
+    """
+
+    name: str
+    place: Place
+    about: Offer | Suggestion | None
+    speed: Speed | None
+    seconds: float
+    scores: Mapping[str, float]
+    similarity: float = float("nan")
+    probing: float = float("nan")
+    tuning: float = float("nan")
+    front: bool = False
+    knee: bool = False
+
+    @property
+    def accuracy(self) -> float:
+        """Of a linear probe, predicted by cross-validation."""
+        return self.place.standing.scores[SCORES[0]].value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `graft rank --json` prints them."""
+        scores = self.place.standing.scores
+        about, speed = self.about, self.speed
+        return {
+            "backbone": self.name,
+            "accuracy": scores[SCORES[0]].to_dict(),
+            "knn": scores["knn"].to_dict(),
+            "rank": self.place.standing.rank,
+            "chance_best": self.place.chance_best,
+            "samples": self.place.samples,
+            "let_go": self.place.let_go,
+            "parameters": about.parameters if about else None,
+            "bytes": about.size if about else None,
+            "licence": about.licence if about else None,
+            "imagenet": about.imagenet if about else None,
+            "latency_ms": 1e3 * speed.latency if speed else None,
+            "images_per_second": speed.throughput if speed else None,
+            "engine": speed.engine if speed else None,
+            "seconds": self.seconds,
+            "similarity": _plain(self.similarity),
+            "minutes_to_probe": _plain(self.probing / 60),
+            "minutes_to_fine_tune": _plain(self.tuning / 60),
+            "scores": {name: _plain(value) for name, value in self.scores.items()},
+            "front": self.front,
+            "knee": self.knee,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """The backbones, best first; who was left out; and what was found in the data."""
+
+    rows: tuple[Ranked, ...]
+    skipped: tuple[Skipped, ...]
+    findings: tuple[Finding, ...]
+    samples: Samples
+    sentence: str
+    seconds: float
+
+    @property
+    def knee(self) -> Ranked:
+        """The backbone to start from."""
+        return next(row for row in self.rows if row.knee)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `graft rank --json` prints them."""
+        return {
+            "backbones": [row.to_dict() for row in self.rows],
+            "advice": {"backbone": self.knee.name, "sentence": self.sentence},
+            "skipped": [{"backbone": one.name, "reason": one.reason} for one in self.skipped],
+            "samples": len(self.samples),
+            "classes": list(self.samples.classes),
+            "modality": self.samples.modality,
+            "seconds": self.seconds,
+        }
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def rank_backbones(options: RankOptions, *, progress: Progress = SILENT) -> Ranking:
+    """Read and check the data, race the backbones on its labelled samples, measure what each costs.
+
+    Samples of a test split are not looked at. Features stay in the store, where `fit` finds them. Raises `UserError`
+    for anything that the user can mend.
+    """
+    keep_memory()
+    wait_passively()
+    start = time.monotonic()
+    asked = scores(options.scores)
+    data = FitOptions(target=options.data, text=options.text, label=options.label, seed=options.seed)
+    samples, findings = load_data(data, progress)
+    samples = few(samples.take(samples.split != "test"), options.seed)
+    limits = limits_of(options)
+    if samples.modality == "array":
+        contest: Contest = Arrays(samples, options, progress)
+        skipped: list[Skipped] = []
+    else:
+        known, skipped = candidates(
+            samples.modality, options.backbones, limits, download=options.download, yes=options.yes
+        )
+        contest = Networks(samples, known, engine=options.engine, seed=options.seed, progress=progress)
+        skipped += contest.too_slow(limits.latency)
+    deadline = start + core_options.seconds(options.budget)
+    rows = run(contest, asked, deadline=deadline, full=options.full)
+    return Ranking(
+        rows=rows,
+        skipped=tuple(skipped),
+        findings=findings,
+        samples=samples,
+        sentence=advice(rows),
+        seconds=time.monotonic() - start,
+    )
+
+
+def scores(asked: str) -> tuple[str, ...]:
+    """Names of scores from a comma-separated option, or `all`. Raises `UnknownName`."""
+    known = registry.names("rank")
+    names = known if asked == "all" else tuple(name.strip() for name in asked.split(",") if name.strip())
+    for name in names:
+        if name not in known:
+            raise UnknownName("rank", name, known, see="See `graft list scores`.")
+    return tuple(dict.fromkeys(name for name in names if name not in SCORES))
+
+
+def few(samples: Samples, seed: int) -> Samples:
+    """At most `MOST` samples, each class by its share (and 8 of it at least, where there are as many)."""
+    return samples if len(samples) <= MOST else samples.take(np.sort(_first(samples.y, MOST / len(samples), seed)))
+
+
+def rounds(y: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Nested rows of the rounds: an eighth, a quarter, a half, all; those under `FIRST` samples are left out."""
+    shares = [share for share in (1 / 8, 1 / 4, 1 / 2) if share * len(y) >= FIRST]
+    return [_first(y, share, seed) for share in (*shares, 1.0)]
+
+
+def _first(y: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """The first rows of each class in one random order: more with a larger share, never others."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    parts = [order[y[order] == c] for c in np.unique(y)]
+    return np.concatenate([part[: max(int(np.ceil(share * len(part))), min(8, len(part)))] for part in parts])
+
+
+def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool = False) -> tuple[Ranked, ...]:
+    """The race, then what each contestant costs, the front and its knee; best first.
+
+    A quarter of the time until `deadline` is left for what comes after the race. Where it is short, only those that
+    ran to the end are measured.
+    """
+    shared = rounds(contest.samples.y, contest.seed)
+    now = time.monotonic()
+    places = race(
+        contest.names,
+        shared[-1:] if full or len(contest.names) < 2 else shared,
+        contest.ask,
+        deadline=now + 0.75 * (deadline - now),
+        seed=contest.seed,
+    )
+    rows = []
+    for place in places:
+        name, final = place.standing.name, place.samples == places[0].samples
+        late = time.monotonic() > deadline
+        speed = None if late and not final else contest.speed(name)
+        rows.append(
+            Ranked(
+                name=name,
+                place=place,
+                about=contest.about(name),
+                speed=speed,
+                seconds=contest.seconds[name],
+                scores=contest.scores(name, asked),
+                similarity=contest.scores(name, (SIMILARITY,))[SIMILARITY],
+                probing=len(contest.samples) / speed.throughput if speed else float("nan"),
+                tuning=contest.tuning(name) if final and not late else float("nan"),
+            )
+        )
+    right = {row.name: np.mean([contest.last[row.name][1][score] for score in SCORES], axis=0) for row in rows}
+    return _marked(rows, right, contest.seed)
+
+
+def _marked(rows: list[Ranked], right: Mapping[str, np.ndarray], seed: int) -> tuple[Ranked, ...]:
+    """The rows with their marks. On the front: nobody is both faster and more often right.
+
+    The knee is the fastest on the front that nobody who ran as far beats beyond noise, by what both scores say of each
+    sample.
+    """
+    finals = [row for row in rows if row.place.samples == rows[0].place.samples]
+    timed = [row for row in rows if row.speed or not rows[0].speed]
+    front = {row.name for row in timed if not any(_dominates(other, row) for other in timed)}
+    quick = sorted((row for row in finals if row.name in front), key=_latency)
+    unbeaten = (
+        row for row in quick if not any(better(right[other.name], right[row.name], seed=seed) for other in finals)
+    )
+    knee = next(unbeaten, rows[0]).name
+    return tuple(replace(row, front=row.name in front, knee=row.name == knee) for row in rows)
+
+
+def _latency(row: Ranked) -> float:
+    return row.speed.latency if row.speed else 0.0
+
+
+def _dominates(a: Ranked, b: Ranked) -> bool:
+    faster, righter = _latency(b) - _latency(a), a.accuracy - b.accuracy
+    return faster >= 0 and righter >= 0 and (faster > 0 or righter > 0)
+
+
+def advice(rows: Sequence[Ranked]) -> str:
+    """One sentence: what to start from, how right it will be, and what stands against it."""
+    knee = next(row for row in rows if row.knee)
+    estimate = knee.place.standing.scores[SCORES[0]]
+    said = (
+        f"Start from {knee.name}: a linear probe on it is right on about {100 * estimate.value:.1f} % "
+        f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}] of new samples"
+    )
+    finals = [row for row in rows if row.place.samples == knee.place.samples]
+    best = max(finals, key=lambda row: (row.accuracy, row is knee))
+    if best.accuracy > knee.accuracy:
+        times = f" and takes {_latency(best) / _latency(knee):.1f} times as long" if knee.speed else ""
+        gap = 100 * (best.accuracy - knee.accuracy)
+        luck = f"but {knee.place.samples} samples can't tell that from luck"
+        return f"{said}. {best.name} is {gap:.1f} points ahead{times}, {luck}."
+    if len(rows) > 1:
+        said += f"; it is the best of {len(rows)} with a chance of {100 * knee.place.chance_best:.0f} %"
+    return said + "."

@@ -1,0 +1,68 @@
+"""Races between contestants whose chance of being right is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from torchgraft.fit import _race
+from torchgraft.fit._race import race
+
+CHANCES = {f"p{p}": p / 100 for p in (95, 90, 80, 70, 60, 50, 40, 30)}
+
+
+def asked(log: dict[str, set], seed: int = 0):
+    """Outcomes drawn once for each contestant and sample; `log` collects which rows each was asked."""
+    rng = np.random.default_rng(seed)
+    drawn = {name: (rng.random(1600) < chance).astype(float) for name, chance in CHANCES.items()}
+
+    def ask(name: str, rows: np.ndarray):
+        log.setdefault(name, set()).update(rows.tolist())
+        return {"knn": drawn[name][rows], "probe": drawn[name][rows]}
+
+    return ask
+
+
+ROUNDS = [np.arange(200), np.arange(400), np.arange(800), np.arange(1600)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_wins_at_less_than_half_the_cost(seed: int) -> None:
+    log: dict[str, set] = {}
+    places = race(list(CHANCES), ROUNDS, asked(log, seed))
+    assert places[0].standing.name == "p95"
+    assert sum(map(len, log.values())) <= 0.5 * 8 * 1600
+    assert sum(place.chance_best for place in places) == pytest.approx(1)
+    assert [place.samples for place in places] == sorted((place.samples for place in places), reverse=True)
+
+
+def test_one_round_is_a_full_ranking() -> None:
+    log: dict[str, set] = {}
+    places = race(list(CHANCES), ROUNDS[-1:], asked(log))
+    assert [place.standing.name for place in places] == list(CHANCES)
+    assert all(len(rows) == 1600 for rows in log.values())
+    assert not any(place.let_go for place in places)
+
+
+def test_equals_all_go_on() -> None:
+    """Where nothing can be told, nobody is let go."""
+    right = np.ones(1600)
+    places = race("abcd", ROUNDS, lambda name, rows: {"knn": right[rows]})
+    assert [place.samples for place in places] == [1600] * 4
+    assert [place.chance_best for place in places] == pytest.approx([0.25] * 4)
+
+
+def test_a_spent_budget_ends_it_with_what_is_known() -> None:
+    places = race(list(CHANCES), ROUNDS, asked({}), deadline=0.0)
+    assert places[0].standing.name == "p95"
+    assert {place.samples for place in places} == {200}
+    assert not any(place.let_go for place in places), "nobody ran further"
+
+
+def test_who_is_let_go_is_told_why(monkeypatch) -> None:
+    monkeypatch.setattr(_race, "HOPE", 1.1)  # plain halving: 8, 4, 2, 1
+    log: dict[str, set] = {}
+    places = race(list(CHANCES), ROUNDS, asked(log))
+    assert [len(log[name]) for name in CHANCES][:1] == [800]  # alone after three rounds: no need for the fourth
+    assert sorted(map(len, log.values())) == [200] * 4 + [400] * 2 + [800] * 2
+    assert places[-1].let_go == "in the lower half on 200 samples"

@@ -1,0 +1,119 @@
+"""Rankings of feature files whose order is known, and of what a ranking costs and says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchgraft.core.errors import DataError, UnknownName
+from torchgraft.data import Samples
+from torchgraft.evaluate.standings import standings
+from torchgraft.features.speed import Speed
+from torchgraft.fit import ranking
+from torchgraft.fit._race import Place
+from torchgraft.fit.options import RankOptions
+from torchgraft.fit.ranking import Ranked, advice, few, rank_backbones, rounds
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[..., str]:
+    """Feature files of the same samples: `gap` says how far the classes are apart."""
+    y = np.arange(240) % 3
+
+    def make(name: str, gap: float, y: np.ndarray = y) -> str:
+        rng = np.random.default_rng(len(name))
+        x = rng.normal(size=(len(y), 12)) + gap * rng.normal(size=(3, 12))[y]
+        np.savez(tmp_path / f"{name}.npz", X=x.astype(np.float32), y=y)
+        return str(tmp_path / f"{name}.npz")
+
+    return make
+
+
+def test_the_better_features_come_first(files: Callable[..., str]) -> None:
+    good, fair, poor = files("good", 1.5), files("fair", 0.6), files("poor", 0.0)
+    found = rank_backbones(RankOptions(data=poor, backbones=f"{good},{fair}", scores="logme"))
+    assert [row.name for row in found.rows] == [good, fair, poor]
+    assert found.knee.name == good
+    assert found.rows[0].place.chance_best > 0.9
+    assert found.rows[-1].accuracy == pytest.approx(1 / 3, abs=0.12)
+    assert found.rows[0].scores["logme"] > found.rows[-1].scores["logme"]
+    assert f"Start from {good}: a linear probe on it is right on about" in found.sentence
+    values = found.to_dict()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert {"backbone", "accuracy", "chance_best", "parameters", "images_per_second"} <= set(values["backbones"][0])
+
+
+def test_the_interval_holds_the_accuracy_on_new_samples(files: Callable[..., str]) -> None:
+    found = rank_backbones(RankOptions(data=files("fair", 0.6)))
+    estimate = found.rows[0].place.standing.scores["linear_probe"]
+    assert estimate.low < found.rows[0].accuracy < estimate.high
+    assert 0.03 < estimate.high - estimate.low < 0.2
+
+
+def test_other_samples_are_refused(files: Callable[..., str]) -> None:
+    a, other = files("a", 1.0), files("other", 1.0, y=np.arange(240) // 80)
+    with pytest.raises(DataError, match=r"does not hold the samples of .*a\.npz"):
+        rank_backbones(RankOptions(data=a, backbones=other))
+
+
+def test_an_unknown_score_gets_a_near_miss(files: Callable[..., str]) -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'logme'"):
+        rank_backbones(RankOptions(data=files("a", 1.0), scores="logm"))
+
+
+def test_rounds_are_nested_and_keep_every_class() -> None:
+    y = np.concatenate([np.zeros(1900, dtype=int), np.ones(100, dtype=int)])
+    found = rounds(y, 0)
+    assert [len(rows) for rows in found] == [251, 500, 1000, 2000]
+    assert all(set(a) <= set(b) for a, b in pairwise(found))
+    assert [int((y[rows] == 1).sum()) for rows in found] == [13, 25, 50, 100]
+    assert [len(rows) for rows in rounds(y[:100], 0)] == [100], "few samples are not halved"
+
+
+def test_many_samples_are_thinned() -> None:
+    n = 3 * ranking.MOST
+    samples = Samples(
+        modality="array",
+        ids=tuple(map(str, range(n))),
+        x=np.zeros((n, 1), dtype=np.float32),
+        y=np.arange(n) % 7,
+        classes=tuple("abcdefg"),
+        split=np.full(n, "train"),
+        root=Path(),
+    )
+    assert abs(len(few(samples, 0)) - ranking.MOST) < 5
+    assert few(samples.take(np.arange(50)), 0).ids == samples.ids[:50]
+
+
+def row(name: str, right: np.ndarray, latency: float) -> Ranked:
+    standing = standings({name: {"linear_probe": right, "knn": right}})[0]
+    return Ranked(
+        name=name,
+        place=Place(standing=standing, samples=len(right), chance_best=0.5),
+        about=None,
+        speed=Speed(latency=latency, throughput=1.0, engine="torch"),
+        seconds=0.0,
+        scores={},
+    )
+
+
+def test_the_knee_is_the_fastest_that_nobody_beats_beyond_noise() -> None:
+    rng = np.random.default_rng(0)
+    base = (rng.random(400) < 0.8).astype(float)
+    luck, sure = base.copy(), base.copy()
+    luck[np.flatnonzero(base == 0)[:2]] = 1  # two more right: nothing
+    sure[np.flatnonzero(base == 0)[:40]] = 1  # forty more right
+    rows = [row("sure", sure, 0.03), row("lucky", luck, 0.02), row("quick", base, 0.01), row("slow", base, 0.04)]
+    right = {"sure": sure, "lucky": luck, "quick": base, "slow": base}
+    marked = {one.name: one for one in ranking._marked(rows, right, 0)}
+    assert [name for name, one in marked.items() if one.front] == ["sure", "lucky", "quick"]
+    assert [name for name, one in marked.items() if one.knee] == ["sure"]
+    del right["sure"]
+    marked = ranking._marked(rows[1:], right, 0)
+    assert next(one.name for one in marked if one.knee) == "quick"
+    assert "lucky is 0.5 points ahead and takes 2.0 times as long, but 400 samples can't tell" in advice(marked)
