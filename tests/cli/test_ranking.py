@@ -17,6 +17,7 @@ def row(name: str, **more: Any) -> dict[str, Any]:
     return {
         "backbone": name, "accuracy": estimate, "knn": estimate, "rank": 1.0, "chance_best": 0.25, "samples": 194,
         "let_go": "", "parameters": 4_135_680, "bytes": 21_946_926, "licence": "Apache-2.0", "imagenet": 76.7,
+        "minutes_to_probe": 0.1, "minutes_to_fine_tune": 12.5, "similarity": 0.62,
         "latency_ms": 13.04, "images_per_second": 171.1, "engine": "torch", "seconds": 0.7,
         "scores": {"logme": 0.1188, "leep": None}, "front": False, "knee": False, **more,
     }  # fmt: skip
@@ -38,14 +39,14 @@ def text(found: dict[str, Any], width: int) -> list[str]:
 
 
 def test_a_wide_terminal_shows_everything(found: dict[str, Any]) -> None:
-    shown = columns(found["backbones"], 200)
+    shown = columns(found["backbones"], 240)
     assert list(shown) == [
         "backbone", "% right [95 %]", "kNN %", "chance best", "logme", "leep", "M weights", "MB", "licence", "ms each",
-        "samples /s", "ImageNet %", "samples seen", "",
+        "samples /s", "ImageNet %", "probe min", "tune min", "alike", "samples seen", "",
     ]  # fmt: skip
     assert [cells[0] for cells in shown.values()] == [
         "packaged/efficientnet_lite1", "96.9 [93.8, 100.0]", "96.9", "25 %", "0.119", "-", "4.1", "21.9", "Apache-2.0",
-        "13.0", "171", "76.7", "194", "pick",
+        "13.0", "171", "76.7", "0.1", "12.5", "0.62", "194", "pick",
     ]  # fmt: skip
     assert (shown["ImageNet %"][2], shown["MB"][2]) == ("", "")
 
@@ -67,7 +68,8 @@ def test_eighty_columns_keep_the_answer_and_the_price(found: dict[str, Any]) -> 
 
 def test_what_is_known_of_no_row_is_no_column(found: dict[str, Any]) -> None:
     unknown = {"parameters": None, "bytes": None, "licence": None, "imagenet": None, "latency_ms": None,
-               "images_per_second": None, "scores": {}, "samples": 194}  # fmt: skip
+               "images_per_second": None, "scores": {}, "samples": 194, "minutes_to_probe": None,
+               "minutes_to_fine_tune": None, "similarity": None}  # fmt: skip
     rows = [{**one, **unknown} for one in found["backbones"]]
     assert list(columns(rows, 200)) == ["backbone", "% right [95 %]", "kNN %", "chance best", ""]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.text import Text
+
 from torchgraft.cli._show import _ladder, estimate, show_changes, show_findings, show_repairs, table
 from torchgraft.cli.base import Terminal
 
@@ -60,6 +62,28 @@ def test_the_ladder_fits_eighty_columns(capsys, monkeypatch) -> None:
     assert lines[1].split()[-2:] == ["s", "CPU"]
     assert lines[2].endswith("0.1  0.0")
     assert lines[3].endswith("88.2 [81.9, 92.5]  215   57  shipped")
+
+
+def test_no_packaged_backbone_folds_at_eighty_columns(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    tuned = _row(10, "lp_ft", "tuned/packaged/efficientnet_lite2", 215.2, 156.8, True)
+    fused = _row(11, "linear_probe", "packaged/efficientnet_lite1 + packaged/minilm_l6", 115.2, 156.8)
+    rows = [tuned, fused]
+    Terminal().show(_ladder({"ladder": rows, "data": {"held_out": {"how": "5-fold cross-validation", "n": 384}}}))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 3 and max(map(len, map(str.rstrip, lines))) <= 80
+    assert lines[2].split()[2] == "tuned/efficientnet_lite2"
+    assert (lines[3].split()[2], lines[4].strip()) == ("efficientnet_lite1", "minilm_l6")
+    certain = _row(10, "head_then_full", "packaged/efficientnet_lite0", 1215.2, 2156.8, True)
+    certain["metrics"] = {"accuracy": {"value": 0.989, "low": 0.959, "high": 1.0}}
+    Terminal().show(_ladder({"ladder": [certain], "data": {"held_out": {"how": "", "n": 1}}}))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "efficientnet_lite0  98.9 [95.9, 100.0]  1215  2157  shipped" in last
+
+
+def test_other_providers_keep_their_names() -> None:
+    report = {"ladder": [_row(0, "lda", "local/packaged_mine", 1, 1)], "data": {"held_out": {"how": "", "n": 1}}}
+    assert list(_ladder(report).columns[2].cells) == [Text("local/packaged_mine")]
 
 
 def test_repairs_are_said_in_a_line(capsys) -> None:

@@ -30,6 +30,11 @@ def test_one_label_is_singular():
     assert "Check 1 label</b> that looks wrong" in step
 
 
+def test_all_labels_to_check_are_counted_not_the_shown_ones() -> None:
+    (step,) = next_steps({"label_errors": [{}] * 24, "label_errors_found": 130, "test": {"per_class": []}})
+    assert "Check 130 labels</b> that look wrong" in step and "the 24 likeliest are listed below" in step
+
+
 def test_a_threshold_of_0_leaves_nothing_to_a_person():
     rule = {"threshold": 0.0, "coverage": 1.0, "accuracy": 0.97}
     assert next_steps({"abstain": rule, "test": {"per_class": []}}) == []

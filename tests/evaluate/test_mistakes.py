@@ -48,6 +48,32 @@ def test_wrong_labels_that_were_put_in_are_found_first():
     assert [one["margin"] for one in found] == sorted((one["margin"] for one in found), reverse=True)
 
 
+def test_a_weak_model_accuses_few() -> None:
+    # cats: mean p_cat 0.3; p_dog reaches the dogs' mean of 0.44, but is not more than half
+    proba = np.array([[0.3, 0.45, 0.25], [0.3, 0.25, 0.45], [0.3, 0.44, 0.26], [0.1, 0.2, 0.7]])
+    assert label_errors(np.array([0, 0, 1, 2]), proba, (*CLASSES, "eel"), list("abcd")) == []
+
+
+def test_the_given_label_must_be_as_unlikely_as_elsewhere() -> None:
+    # the dogs: p_cat is 0.1 and p_dog 0.7 on average
+    proba = [[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.05, 0.7, 0.25], [0.15, 0.7, 0.15]]
+    for last, suspects in (([0.09, 0.7, 0.21], ["e"]), ([0.11, 0.8, 0.09], [])):
+        found = label_errors(np.array([0, 0, 1, 1, 0]), np.array([*proba, last]), (*CLASSES, "eel"), list("abcde"))
+        assert [one["id"] for one in found] == suspects
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_suspects_of_a_weak_model(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 2000)
+    logits = rng.normal(size=(2000, 5)) + 1.5 * np.eye(5)[truth]  # the best that can be: 62 % right
+    y = np.where(rng.random(2000) < noise, rng.integers(0, 5, 2000), truth)
+    proba = softmax(1.5 * logits)
+    found = label_errors(y, proba, tuple("abcde"), list(map(str, range(2000))), limit=2000)
+    wrong = (proba.argmax(1) != y).sum()
+    assert len(found) < 0.3 * wrong, "most mistakes are the model's"
+
+
 def test_a_class_without_samples_is_not_suggested():
     proba = np.array([[0.2, 0.1, 0.7], [0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
     assert label_errors(np.array([0, 0, 1]), proba, (*CLASSES, "bird"), list("abc")) == []

@@ -7,8 +7,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import normalize
 
 from torchgraft.core.errors import DataError
+from torchgraft.data import folds
 from torchgraft.rank import Evidence
-from torchgraft.rank._folds import folds
 from torchgraft.rank.lda import outcomes, score
 
 
@@ -28,7 +28,7 @@ def test_is_a_dense_discriminant(evidence, n, d):
     given = evidence(n, d, gap=0.4, seed=2)
     z, y = normalize(given.z.astype(np.float64)), given.y
     right = np.zeros(n)
-    for fit, held in folds(y, 5, given.seed):
+    for fit, held in folds(y, seed=given.seed, k=5):
         inverse = np.linalg.inv(Pooled(y[fit]).fit(z[fit]))
         means = np.stack([z[fit][y[fit] == c].mean(axis=0) for c in range(4)])
         logits = z[held] @ inverse @ means.T - 0.5 * np.diag(means @ inverse @ means.T) + np.log(np.bincount(y[fit]))
@@ -42,7 +42,7 @@ def test_agrees_with_scikit_learn_where_samples_are_many(evidence):
     given = evidence(3000, 5, gap=1.0)
     z, y = normalize(given.z.astype(np.float64)), given.y
     right = np.zeros(len(y))
-    for fit, held in folds(y, 5, given.seed):
+    for fit, held in folds(y, seed=given.seed, k=5, max_rows=len(y)):
         right[held] = LinearDiscriminantAnalysis().fit(z[fit], y[fit]).predict(z[held]) == y[held]
     assert (outcomes(given) == right).mean() > 0.99
 
@@ -67,6 +67,7 @@ def test_length_does_not_matter_and_the_seed_draws_the_folds(evidence):
 def test_constant_features_and_lone_classes():
     z = np.ones((12, 3), dtype=np.float32)
     assert score(Evidence(z=z, y=np.arange(12) % 3 // 2, n_classes=2)) == pytest.approx(2 / 3)  # the larger class
-    assert score(Evidence(z=z, y=np.arange(12), n_classes=12)) == 0
-    with pytest.raises(DataError, match="2 samples"):
-        score(Evidence(z=z[:1], y=np.zeros(1, dtype=np.int64), n_classes=1))
+    lone = Evidence(z=z, y=np.array([0] * 11 + [1]), n_classes=2)
+    assert outcomes(lone).tolist() == [1.0] * 11 + [0.0], "what can't be held out is not right"
+    with pytest.raises(DataError, match="no class has a second sample"):
+        score(Evidence(z=z, y=np.arange(12), n_classes=12))

@@ -22,7 +22,21 @@ Row = Mapping[str, Any]
 _LEFT = ("backbone", "licence", "")
 """Columns set flush left; all others hold numbers."""
 
-_GOING = ("samples seen", "samples /s", "M weights", "ImageNet %", "licence", "kNN %", "MB", "", "ms each")
+_GOING = (
+    *(
+        "alike",
+        "samples seen",
+        "probe min",
+        "samples /s",
+        "M weights",
+        "ImageNet %",
+        "tune min",
+        "licence",
+        "kNN %",
+        "MB",
+    ),
+    *("", "ms each"),
+)
 """What goes first where the terminal is narrow, the least needed first; '' stands for the scores asked for."""
 
 _STAYING = ("backbone", "% right [95 %]", "chance best", "")
@@ -44,9 +58,8 @@ def show_ranking(terminal: Terminal, ranking: Ranking, options: RankOptions, pag
     for row in found["backbones"]:
         if row["samples"] < most:
             terminal.show(Text(f"let go early: {row['backbone']}: {row['let_go']}", style="dim"))
-    ended = next((row["let_go"] for row in found["backbones"] if row["let_go"] and row["samples"] == most), "")
-    if ended and most < found["samples"]:
-        terminal.show(f"ended after {most} of {found['samples']} samples: {ended}")
+    if most < found["samples"]:
+        terminal.show(f"ended after {most} of {found['samples']} samples: one was left, or the time was too short")
     for one in found["skipped"]:
         terminal.show(f"left out: {one['backbone']}: {one['reason']}")
     terminal.show(found["advice"]["sentence"])
@@ -108,6 +121,9 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
         "ms each": lambda row: _number(row["latency_ms"], "{:.1f}"),
         "samples /s": lambda row: _number(row["images_per_second"], "{:.0f}"),
         "ImageNet %": lambda row: _number(row["imagenet"], "{:.1f}"),
+        "probe min": lambda row: _number(row["minutes_to_probe"], "{:.1f}"),
+        "tune min": lambda row: _number(row["minutes_to_fine_tune"], "{:.1f}"),
+        "alike": lambda row: _number(row["similarity"], "{:.2f}"),
         "samples seen": lambda row: str(row["samples"]) if len({one["samples"] for one in rows}) > 1 else "",
         "": lambda row: "pick" if row["knee"] else "",
     }

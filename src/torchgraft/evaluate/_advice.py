@@ -51,9 +51,10 @@ def _labels(report: dict[str, Any]) -> list[str]:
     suspects = report.get("label_errors") or ()
     if not suspects:
         return []
-    noun = count(len(suspects), "label")
-    verb = "looks" if len(suspects) == 1 else "look"
-    return [f'<b>Check {noun}</b> that {verb} wrong (<a href="#labels">listed below</a>), then fit again.']
+    found = report.get("label_errors_found") or len(suspects)
+    verb = "looks" if found == 1 else "look"
+    shown = "listed below" if found <= len(suspects) else f"the {len(suspects)} likeliest are listed below"
+    return [f'<b>Check {count(found, "label")}</b> that {verb} wrong (<a href="#labels">{shown}</a>), then fit again.']
 
 
 def _more(report: dict[str, Any]) -> list[str]:

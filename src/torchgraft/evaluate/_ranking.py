@@ -77,10 +77,12 @@ def _name(row: Row) -> str:
 
 def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
     """Title -> how a cell is written; what is known of no row is no column."""
-    known = [name for name in ("imagenet", "latency_ms", "images_per_second") if any(row[name] for row in rows)]
     costs = {
         "latency_ms": ("ms a sample", lambda row: f"{row['latency_ms']:.1f}"),
         "images_per_second": ("samples a second", lambda row: f"{row['images_per_second']:,.0f}"),
+        "minutes_to_probe": ("minutes to probe", lambda row: f"{row['minutes_to_probe']:.1f}"),
+        "minutes_to_fine_tune": ("minutes to fine-tune", lambda row: f"{row['minutes_to_fine_tune']:.1f}"),
+        "similarity": ("alike", lambda row: f"{row['similarity']:.2f}"),
         "imagenet": ("ImageNet top-1", lambda row: percent(row["imagenet"] / 100)),
     }
     columns: dict[str, Callable[[Row], str]] = {
@@ -88,9 +90,9 @@ def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
         "nearest neighbours": lambda row: share(row["knn"]),
         "chance best": lambda row: percent(row["chance_best"], 0),
     }
-    for key in (key for key in costs if key in known):
+    for key in (key for key in costs if any(row.get(key) for row in rows)):
         title, write = costs[key]
-        columns[title] = lambda row, key=key, write=write: "" if row[key] is None else write(row)
+        columns[title] = lambda row, key=key, write=write: "" if row.get(key) is None else write(row)
     for name in dict.fromkeys(name for row in rows for name in row["scores"]):
         columns[name] = lambda row, name=name: _score(row["scores"].get(name))
     return columns
@@ -134,6 +136,7 @@ def _gone(found: Mapping[str, Any]) -> str:
     )
     note = (
         '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
-        "by the probe and the nearest neighbours together. Times are of this machine.</p>"
+        "by the probe and the nearest neighbours together. Times are of this machine. "
+        "Alike: how sure pretraining\u2019s own classifier is of these samples.</p>"
     )
     return note + (f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else "")

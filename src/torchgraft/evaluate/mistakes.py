@@ -43,8 +43,11 @@ def label_errors(
     `proba` must come from models that did not see the sample (out of fold). The threshold of class j is the mean p_j
     of the samples labelled j. A sample is suspect where another class reaches its threshold with more probability than
     any other that does, and it is listed by the margin p_suggested - p_given. Each entry: `row`, `id`, `given`,
-    `suggested`, `confidence` (p_suggested) and `margin`. Only positive margins are listed: elsewhere the model itself
-    would have given the label.
+    `suggested`, `confidence` (p_suggested) and `margin`.
+
+    The thresholds of a weak model are low, so that most of its mistakes would be suspects. Two more things are asked
+    for: the suggested class is likelier than all others together (p > 1/2), and the given one no likelier than it is,
+    on average, for samples with another label.
     """
     y, proba = _named(y, proba, classes, ids)
     rows = np.arange(len(y))
@@ -54,7 +57,8 @@ def label_errors(
     confident = np.where(proba >= threshold, proba, -1.0)
     suggested = confident.argmax(1)
     margin = proba[rows, suggested] - proba[rows, y]
-    suspect = np.flatnonzero((confident.max(1) >= 0) & (suggested != y) & (margin > 0))
+    elsewhere = (proba.sum(0) - own) / np.maximum(len(y) - held, 1)
+    suspect = np.flatnonzero((suggested != y) & (confident.max(1) > 0.5) & (proba[rows, y] <= elsewhere[y]))
     order = suspect[np.argsort(-margin[suspect], kind="stable")][:limit]
     return [
         {

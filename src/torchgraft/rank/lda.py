@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchgraft.data import folds
 from torchgraft.features.mapping import L2, ledoit_wolf, principal_axes
-from torchgraft.rank._folds import folds
 from torchgraft.rank.base import Evidence
 
 FOLDS = 5
@@ -21,11 +21,12 @@ def outcomes(evidence: Evidence) -> np.ndarray:
 
     z are rows of length 1, m_c and p_c mean and share of class c, S the covariance within classes and
     S_a = (1 - a) S + a tr(S) / D I with a from Ledoit and Wolf (2004; Fisher 1936). Five stratified folds, drawn from
-    `evidence.seed`. A class that a fold leaves nothing of can't be predicted there. Raises `DataError` for N < 2.
+    `evidence.seed`. A class of one
+    sample is never held out, and counts as wrong. Raises `DataError` for one class only.
     """
     z, y = L2().transform(evidence.z).astype(np.float64), evidence.y
     right = np.zeros(len(y))
-    for fit, held in folds(y, FOLDS, evidence.seed):
+    for fit, held in folds(y, seed=evidence.seed, k=FOLDS, max_rows=len(y)):
         right[held] = _predicted(z[fit], y[fit], z[held]) == y[held]
     return right
 
