@@ -34,6 +34,9 @@ FIRST = 20
 WIDE = 64
 """The global batch of two processes: with 8 samples each, what a step costs whatever its size would be most of it."""
 
+EXACT = 12
+"""Steps in double precision, which takes ten times as long."""
+
 SLOW = 3e-6
 """A rate at which rounding stays rounding: AdamW divides a gradient by its own size, also one that is only noise."""
 
@@ -85,6 +88,9 @@ def part_ddp(options: argparse.Namespace) -> None:
     ratio = statistics.median(b["rate"] / a["rate"] for a, b in zip(ones, twos, strict=True))
     apart = max(_apart(a["losses"], b["losses"]) for a, b in zip(ones, twos, strict=True))
     print(f"\nRatio: {ratio:.2f} (target: 1.7). Losses apart by {apart:.1e} at most (target: 1e-4, at rate {SLOW:g})")
+    exact = ("--still", "--steps", str(EXACT), "--double")
+    pair = [_child(options, "ours", *exact, launcher=how)["losses"] for how in ((), launcher)]
+    print(f"At rate {options.rate:g} in double precision, {EXACT} steps: {_apart(*pair):.1e}")
 
 
 def _child(options: argparse.Namespace, cell: str, *more: str, launcher: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -120,12 +126,15 @@ def ours(options: argparse.Namespace) -> None:
             self.network = compose(backbone, "avg").to(memory_format=torch.channels_last)
             torch.manual_seed(SEED)
             self.head = nn.Linear(backbone.width, 2)
+            if options.double:
+                self.double()
             self.losses: list[float] = []
             self.clocks: list[tuple[float, float]] = []
 
         def forward(self, batch, progress):
             self.clocks.append((time.perf_counter(), time.process_time()))
-            loss = functional.cross_entropy(self.head(self.network(*batch.inputs)), batch.y)
+            z = self.network(*batch.inputs).to(self.head.weight.dtype)
+            loss = functional.cross_entropy(self.head(z), batch.y)
             self.losses.append(loss.item())
             return loss
 
@@ -266,6 +275,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="processes per variant")
     parser.add_argument("--cell", choices=CELLS, help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
+    parser.add_argument("--double", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--alike", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--still", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

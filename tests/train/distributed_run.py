@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from conftest import Problem, head_only, phase
 from torchgraft.core.files import digest
 from torchgraft.train.loader import ArrayLoader, Subset
 from torchgraft.train.loop import LoopOptions, train
+
+TRACKER = "tensorboard" if find_spec("tensorboard") else ""
 
 
 def problem() -> Problem:
@@ -66,7 +69,7 @@ def main(folder: Path) -> None:
     rank = int(os.environ.get("RANK", "0"))
     report = {
         "frozen": trained(folder, "frozen", rank=rank),
-        "pieces": trained(folder, "pieces", rank=rank, options={"micro": 2}),
+        "pieces": trained(folder, "pieces", rank=rank, options={"micro": 2, "tracker": TRACKER}),
         "statistics": trained(folder, "statistics", rank=rank, norm="train"),
         "patience": trained(folder, "patience", rank=rank, options={"patience": 1}, validate=disagreeing(rank)),
         "deadline": trained(folder, "deadline", rank=rank, deadline=0.0 if rank == 0 else time.monotonic() + 1e6),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchgraft.core.errors import MissingExtra, OptionError
+from torchgraft.core.errors import OptionError, UserError
 from torchgraft.train import optim
 from torchgraft.train.groups import Group
 from torchgraft.train.loop import LoopOptions, train
@@ -129,12 +129,12 @@ def test_training_prints_nothing(problem, tiny, capfd) -> None:
 
 def test_tensorboard_gets_curves(problem, tiny, tmp_path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    options = LoopOptions(batch=8, tracker="tensorboard")
+    options = LoopOptions(batch=8, tracker="tensorboard", logs=str(tmp_path / "curves"))
     train(
         tiny.Net(), [tiny.phase(epochs=2)], problem.fit, options=options, validate=problem.measure,
         checkpoint=tmp_path / "fold-1.safetensors",
     )  # fmt: skip
-    (events,) = (tmp_path / "fold-1").rglob("events.out.tfevents.*")
+    (events,) = (tmp_path / "curves" / "fold-1").rglob("events.out.tfevents.*")
     found = accumulator.EventAccumulator(str(events)).Reload()
     assert len(found.Scalars("loss")) == 10
     assert [one.step for one in found.Scalars("held_out_loss")] == [5, 10]
@@ -145,5 +145,6 @@ def test_tensorboard_gets_curves(problem, tiny, tmp_path) -> None:
 def test_a_tracker_that_is_not_installed_is_named(monkeypatch, tracker: str) -> None:
     there = importlib.util.find_spec
     monkeypatch.setattr(optim, "find_spec", lambda name: None if name == tracker else there(name))
-    with pytest.raises(MissingExtra, match=rf"tracker {tracker} needs {tracker}.*torchgraft\[{tracker}\]"):
+    install = r"'torchgraft\[tensorboard\]'" if tracker == "tensorboard" else tracker
+    with pytest.raises(UserError, match=rf"tracker {tracker} needs {tracker}\. Install it: pip install {install}\."):
         optim.accelerator(tracker=tracker)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torchgraft.core.errors import DataError, OptionError
 from torchgraft.train.groups import Group
 from torchgraft.train.loader import ArrayLoader
 from torchgraft.train.loop import LoopOptions, train
-from torchgraft.train.range_test import range_test
+from torchgraft.train.range_test import RangeTest, range_test
 from torchgraft.train.step import Step
 
 
@@ -98,3 +100,34 @@ def test_bad_calls_are_named() -> None:
     for wrong in ({"low": 0.1, "high": 0.01}, {"low": 0.0}, {"steps": 1}):
         with pytest.raises(OptionError, match="low < high"):
             range_test(Bowl(), _one, _loader(), **wrong)
+
+
+def test_rates_above_the_least_loss_are_not_worth_a_trial() -> None:
+    found = RangeTest(rates=(1e-5, 1e-3, 1e-2), losses=(1.0, 0.5, 0.7), suggestion=1e-4, fell=True)
+    assert found.bounded((1e-3, 3e-4, 1e-2)) == (1e-3, 3e-4)
+    assert found.bounded((1e-2, 1e-1)) == (1e-2,), "the lowest stays: nothing blew up there"
+    assert str(found) == "the loss is least at 1e-03"
+
+
+def test_where_nothing_falls_only_what_blows_up_is_left_out() -> None:
+    found = RangeTest(rates=(1e-5, 1e-3), losses=(0.1, 0.1), suggestion=1e-5, blown=5e-3)
+    assert found.bounded((3e-4, 1e-2, 1e-3)) == (3e-4, 1e-3)
+    assert found.bounded((1e-2, 1e-1)) == (1e-5,), "all of them blow up"
+    assert str(found) == "the loss does not fall, blows up at 5e-03"
+
+
+def test_a_fitted_head_gets_no_bound_from_the_luck_of_its_batches() -> None:
+    rng = np.random.default_rng(0)
+    loader = ArrayLoader(rng.normal(1.0, 0.25, (64, 1)).astype(np.float32), None)
+    step = Bowl()
+    step.forward = lambda batch, progress: batch.inputs[0].mean() + 0 * step.theta.sum()
+    found = range_test(step, _one, loader, steps=30)
+    assert (found.fell, found.blown, found.suggestion) == (False, float("inf"), 1e-6)
+    assert found.bounded((3e-4, 1e-3)) == (3e-4, 1e-3)
+
+
+def test_what_blows_up_is_told_and_the_deadline_ends_it() -> None:
+    found = range_test(Bowl(), _one, _loader(), kind="sgd", low=1e-5, high=10.0, steps=80)
+    assert found.fell
+    assert found.rates[-1] <= found.blown < 10
+    assert range_test(Bowl(), _one, _loader(), deadline=time.monotonic() - 1).rates == ()

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
-from torchgraft.backbones import Network
+from torchgraft.backbones import Network, transformers
+from torchgraft.train.groups import is_bias
 from torchgraft.tune import bitfit, linear_probe
 from torchgraft.tune.base import Skip
 
@@ -50,3 +52,14 @@ def test_a_network_without_biases_is_left_alone(trained_photos):
     assert bitfit.applies(problem) == "test/photo: its layers have no biases"
     with pytest.raises(Skip, match="no biases"):
         bitfit.fit(problem, bitfit.Options())
+
+
+@pytest.mark.parametrize(("size", "share"), [("base", 0.0009), ("large", 0.0008)])
+def test_the_share_of_biases_in_bert_is_the_paper_s(size, share):
+    """Ben Zaken et al. 2022: 0.09 % of BERT-base and 0.08 % of BERT-large."""
+    library = transformers.library("this test")
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    with torch.device("meta"):
+        bert = library.BertModel(library.BertConfig(**(large if size == "large" else {})))
+    sizes = {name: p.numel() for name, p in bert.named_parameters()}
+    assert round(sum(n for name, n in sizes.items() if is_bias(name)) / sum(sizes.values()), 4) == share

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from torchgraft.core.journal import Journal
-from torchgraft.tune import _finetune, full, lp_ft
+from torchgraft.core.progress import SILENT
+from torchgraft.tune import _budget, _finetune, full, lp_ft
 from torchgraft.tune._recipe import Recipe, TrainOptions
 from torchgraft.tune.base import Skip
 
@@ -100,3 +102,43 @@ def test_the_norm_of_the_recipe_and_of_the_options(trained_photos):
         candidate = _finetune.fine_tune(problem, TrainOptions(**{**options, **more}), recipe, f"run {len(used)}")
         used.append(candidate.history[0]["phases"][0]["norm"])
     assert used == ["train", "affine", "adapt", "frozen"]
+
+
+def test_a_range_test_comes_first_and_bounds_the_trials(hard_text, monkeypatch):
+    problem, lines = hard_text(), []
+    silent = SimpleNamespace(bar=SILENT.bar, say=lines.append)
+    problem = replace(problem, resources=replace(problem.resources, progress=silent))
+    options = TrainOptions(epochs=2, batch=10)
+    candidate = _finetune.fine_tune(problem, options, Recipe(probe=False, rates=(1e-2, 1e-3, 1e3)), "test")
+    said = next(line for line in lines if "range test" in line)
+    assert said.startswith("test, range test of the rate: the loss is least at ")
+    assert said.endswith("Rates to try: 1e-02, 1e-03"), "1e3 is beyond"
+    assert candidate.chosen["range_test"] in said
+    lines.clear()
+    _finetune.fine_tune(problem, replace(options, rate=1e-2), Recipe(probe=False), "given")
+    assert not [line for line in lines if "range test" in line]
+
+
+def test_without_time_for_a_range_test_there_is_none(hard_text, monkeypatch):
+    problem, lines = hard_text(deadline=time.monotonic() + 1000), []
+    silent = SimpleNamespace(bar=SILENT.bar, say=lines.append)
+    problem = replace(problem, resources=replace(problem.resources, progress=silent))
+    cost = 1000 / (_budget.MARGIN * (60 * 2 + 2 * (30 * 2 + 30 * 3 / 3)) * 1.01)  # just enough to train
+    monkeypatch.setattr(_finetune._FineTuning, "_seconds_a_sample", lambda *given: cost)
+    candidate = _finetune.fine_tune(problem, TrainOptions(epochs=2, batch=10), Recipe(probe=False), "test")
+    assert candidate.chosen["rate"] == Recipe().rates[0]
+    assert not [line for line in lines if "range test" in line or "trying" in line]
+
+
+def test_trials_end_where_another_one_would_leave_no_time_to_train(hard_text, monkeypatch):
+    problem, asked = hard_text(), []
+    plan = _finetune.plan
+
+    def short(**given):
+        asked.append(given["trials"])
+        return {"skip": "no time"} if given["trials"] == 1 else plan(**given)
+
+    monkeypatch.setattr(_finetune, "plan", short)
+    candidate = _finetune.fine_tune(problem, TrainOptions(epochs=2, batch=10), Recipe(rates=(1e-2, 1e-3)), "test")
+    assert candidate.chosen["rate"] == 1e-2
+    assert 1 in asked

@@ -61,3 +61,12 @@ def test_options_out_of_range():
         gradual.Options(epochs=1)
     with pytest.raises(OptionError, match="cut expects"):
         gradual.Options(cut=1.0)
+
+
+def test_with_a_vanishing_rate_it_is_a_random_head_on_frozen_features(hard_text, alone):
+    problem = alone(hard_text())
+    candidate = gradual.fit(problem, gradual.Options(rate=1e-30, epochs=4))
+    (tuned,) = candidate.tuned.values()
+    assert all(np.abs(array).max() < 1e-25 for array in tuned.arrays.values())  # biases of 0 that moved by the rate
+    expected = candidate.head.logits(problem.blocks["test/text"])
+    np.testing.assert_allclose(candidate.logits, expected, atol=1e-5, rtol=1e-5)

@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
 from torchgraft.core.errors import OptionError
+from torchgraft.train.loader import TextLoader
+from torchgraft.train.optim import mixed
+from torchgraft.train.schedule import cosine
 from torchgraft.tune import head_then_full
 
 
@@ -54,3 +60,25 @@ def test_options_out_of_range_are_told_together():
         head_then_full.Options(last=0, unfrozen_rate=0.0, head_epochs=-1, epochs=1)
     with pytest.raises(OptionError, match="epochs expects 0, or more than the head's, got 3"):
         head_then_full.Options(head_epochs=3, epochs=3)
+
+
+def test_the_first_phase_is_a_linear_layer_on_the_features(hard_text, alone):
+    """torch's own layer and AdamW on the frozen features, with the same batches and schedule."""
+    problem = alone(hard_text())
+    z, y = torch.from_numpy(problem.blocks["test/text"]), torch.from_numpy(problem.y)
+    loader = TextLoader(problem.blocks["text"], problem.y, problem.resources.backbones["test/text"])
+    torch.manual_seed(0)
+    head = nn.Linear(8, 3)
+    head.bias.data.fill_(float(np.log(1 / 3)))
+    engine, schedule = torch.optim.AdamW(head.parameters(), weight_decay=0.0), cosine()
+    for t in range(12):
+        engine.param_groups[0]["lr"] = 1e-2 * schedule(t / 12)
+        rows = torch.from_numpy(loader.plan(10, mixed(0, 0, 0, t // 6))[t % 6])
+        engine.zero_grad()
+        functional.cross_entropy(head(z[rows]), y[rows]).backward()
+        nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        engine.step()
+    options = head_then_full.Options(rate=1e-2, epochs=3, head_epochs=2, batch=10, unfrozen_rate=1e-30, decay=0.0)
+    candidate = head_then_full.fit(problem, options)
+    np.testing.assert_allclose(candidate.head.weight, head.weight.detach(), atol=1e-5)
+    np.testing.assert_allclose(candidate.head.bias, head.bias.detach(), atol=1e-5)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call
 
 from torchgraft.core.errors import OptionError
 from torchgraft.tune import l2_sp, lp_ft
@@ -45,3 +46,24 @@ def test_no_weight_decay_unless_asked():
     assert l2_sp.Options().decay == 0
     with pytest.raises(OptionError, match=r"alpha expects a number of 0 or more, got -1.*beta expects"):
         l2_sp.Options(alpha=-1.0, beta=-1.0)
+
+
+def test_level_of_torch_s_weight_decay_on_what_has_moved(make_step):
+    """Decay of theta - theta_0 is the penalty on it: SGD on the difference, with torch's `weight_decay`, agrees."""
+    step, batch = make_step()
+    step.network.requires_grad_(True)
+    start = {f"network.{name}": p.detach().clone() for name, p in step.network.named_parameters()}
+    moved = {name: torch.zeros_like(p, requires_grad=True) for name, p in start.items()}
+    decayed = torch.optim.SGD(moved.values(), lr=0.1, weight_decay=0.5)
+    plain = torch.optim.SGD(step.network.parameters(), lr=0.1)
+    for _ in range(5):  # first the reference, whose step has no penalty
+        decayed.zero_grad()
+        functional_call(step, {name: start[name] + moved[name] for name in start}, (batch, 0.0)).backward()
+        decayed.step()
+    l2_sp.add(step, l2_sp.Options(alpha=0.5, beta=0.0))
+    for _ in range(5):
+        plain.zero_grad()
+        step(batch, 0.0).backward()
+        plain.step()
+    for name, p in step.network.named_parameters():
+        torch.testing.assert_close(p, start[f"network.{name}"] + moved[f"network.{name}"], atol=1e-5, rtol=1e-4)

@@ -32,13 +32,16 @@ def test_tokens_are_hidden_where_asked(hard_text):
     plain, hidden = loader.load(rows, None), loader.load(rows, torch.Generator().manual_seed(0))
     assert not torch.equal(plain.inputs[0], hidden.inputs[0])
     assert words == "50% of each text's tokens are hidden"
+    words = loader_for(problem, backbone, TrainOptions(mixup=0.2))[1]
+    assert words == "texts stay as they are; mixup and cutmix are for pictures, not used"
 
 
 @pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4}, {"cutmix": 1.0}])
 def test_photos_are_mixed_where_asked(trained_photos, mixing):
     problem = trained_photos()
     backbone = problem.resources.backbones["test/photo"]
-    loader, _ = loader_for(problem, backbone, TrainOptions(augment="none", **mixing))
+    loader, words = loader_for(problem, backbone, TrainOptions(augment="none", **mixing))
+    assert words == "pictures stay as they are" + "".join(f" With {name} {value:g}." for name, value in mixing.items())
     plain = loader.load(np.arange(8), None)
     assert plain.inputs[0].shape == (8, 16, 16, 3)
     assert plain.y.tolist() == problem.y[:8].tolist()

@@ -92,7 +92,14 @@ def test_the_useful_layer_gets_the_weight(quick_collection, make_problem) -> Non
 
 def test_a_graft_with_a_neck_is_saved_and_loaded(two_sources, quick) -> None:
     found = fusion.fit(two_sources, fusion.Options(how="attention", width=4))
-    graft = Graft(parts=found.parts, head=found.head, classes=two_sources.classes, modality="image", method="fusion")
+    graft = Graft(
+        parts=found.parts,
+        head=found.head,
+        classes=two_sources.classes,
+        modality="image",
+        method="fusion",
+        backbones={part.source: {} for part in found.parts},
+    )
     again = Graft.from_state(*graft.state())
     logits = [one.log_probabilities(two_sources.blocks) for one in (graft, again)]
     np.testing.assert_allclose(*logits, atol=1e-6)

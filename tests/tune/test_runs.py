@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from torchgraft.train.loop import LoopOptions
 from torchgraft.tune import _runs
 from torchgraft.tune.base import Skip
 
@@ -46,6 +47,6 @@ def test_balanced_scores_give_each_class_the_same_weight(hard_text):
 def test_what_the_deadline_cuts_is_no_candidate(monkeypatch):
     cut = SimpleNamespace(history=SimpleNamespace(stopped=_runs.SPENT))
     monkeypatch.setattr(_runs, "train", lambda *args, **more: cut)
-    resources = SimpleNamespace(folder=None, deadline=0.0, progress=None, on_leg=None)
+    resources = SimpleNamespace(folder=None, logs=None, deadline=0.0, progress=None, on_leg=None)
     with pytest.raises(Skip, match="the budget was spent"):
-        _runs.run(None, [], None, np.arange(2), resources, options=None, validate=None, name="x")
+        _runs.run(None, [], None, np.arange(2), resources, options=LoopOptions(), validate=None, name="x")

@@ -51,7 +51,7 @@ class LoopOptions:
     what is measured and kept, the rest being the weights before training (WiSE-FT; 1: trained weights only);
     `patience`: legs without improvement before it stops (0: never); `leg`: steps between measurements (0: an epoch);
     `legs`: how many legs of the plan are run (0: all); `precision`: auto, fp32, bf16, fp16; `tracker`: tensorboard,
-    mlflow, wandb (empty: none).
+    mlflow, wandb (empty: none); `logs`: the folder of what it writes (empty: that of the checkpoint).
     """
 
     batch: int = 16
@@ -65,6 +65,7 @@ class LoopOptions:
     legs: int = 0
     precision: str = "auto"
     tracker: str = ""
+    logs: str = ""
     seed: int = 0
     repair: RepairOptions = field(default_factory=RepairOptions)
 
@@ -110,7 +111,7 @@ class _Training:
         self.step, self.phases, self.loader, self.options = step, phases, loader, options
         self.validate, self.file, self.deadline = validate, checkpoint, deadline
         self.progress, self.on_leg = progress, on_leg
-        folder = str(checkpoint.parent) if checkpoint else "."
+        folder = options.logs or (str(checkpoint.parent) if checkpoint else ".")
         self.accelerator = optim.accelerator(options.precision, options.tracker, folder)
         self.engine = Engine(self.accelerator, step, loader, micro=options.micro, clip=options.clip)
         self.kept = Kept(step, options.ema, options.wise)
@@ -343,7 +344,7 @@ class _Training:
     def _signature(self) -> dict[str, Any]:
         """What has to be the same for training to go on."""
         options = asdict(self.options)
-        for name in ("legs", "patience", "precision", "tracker"):
+        for name in ("legs", "patience", "precision", "tracker", "logs"):
             del options[name]
         weights = (f"{name} {tuple(tensor.shape)}" for name, tensor in self.step.state_dict().items())
         return {
@@ -390,8 +391,8 @@ class _Training:
         if not self.validate:
             self.history.best = len(self.history.legs) - 1
         self._clock()
-        if self.options.tracker:
-            self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # not end_training(): it ends the processes' group for good
+            tracker.finish()
 
     def _log(self, values: dict[str, float]) -> None:
         if self.options.tracker:

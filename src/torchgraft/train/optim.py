@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchgraft.core.errors import MissingExtra, OptionError, did_you_mean
+from torchgraft.core.errors import MissingExtra, OptionError, UserError, did_you_mean
 from torchgraft.train.groups import Group
 
 if TYPE_CHECKING:
@@ -76,13 +76,15 @@ def accelerator(precision: str = "auto", tracker: str = "", folder: str = "") ->
     """`accelerate` for this process: its device, its place among others (`torchrun`), its precision, its tracker.
 
     `auto` is bf16 where the hardware multiplies it fast (CUDA that says so), else fp32: bf16 without AVX512 is ten
-    times slower than fp32. Raises `OptionError` for another precision or tracker, `MissingExtra` where the tracker is
+    times slower than fp32. Raises `OptionError` for another precision or tracker, `UserError` where the tracker is
     not installed.
     """
     _known("precision", precision, tuple(_PRECISIONS))
     if tracker:
         _known("tracker", tracker, TRACKERS)
         if find_spec(tracker) is None:
+            if tracker != "tensorboard":  # we have no extra for the others
+                raise UserError(f"tracker {tracker} needs {tracker}. Install it: pip install {tracker}.")
             raise MissingExtra(f"tracker {tracker}", tracker, tracker)
     from accelerate import Accelerator  # here: a second of imports that only training needs
     from accelerate.state import AcceleratorState

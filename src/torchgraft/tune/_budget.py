@@ -55,23 +55,27 @@ def plan(
     epochs: int,
     trials: int,
     least: int = 1,
+    tested: int = 0,
 ) -> dict[str, Any]:
     """Epochs and folds that fit into `left` seconds with a `MARGIN`, `cost` being those of training on one sample.
 
     Without `epochs` given, 150 / sqrt(n) of them are wanted, 1 to 12, and `least` at least. First folds are given up,
     to two, then epochs, to a half: on one fold alone few gains can be told from luck. Where that is too long, one fold
     with all the epochs, and so on down to a third of them. `epochs` that are given stay. Trials of a rate are two
-    epochs (or `least`) on at most `TRIAL` samples; measuring costs a third of training.
+    epochs (or `least`) on at most `TRIAL` samples; a range test sees `tested` of them; measuring costs a third of
+    training.
     """
     wanted = epochs or max(int(np.clip(round(150 / np.sqrt(n)), 1, 12)), least)
     lowest = epochs or max(wanted // 3, least)
     tries = [(tried, k) for tried in range(wanted, lowest - 1, -1) for k in range(len(folds), 0, -1)]
     for tried, k in sorted(tries, key=lambda one: one[1] == 1 < len(folds) or 2 * one[0] < wanted):
-        samples = n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
+        samples = tested + n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
         samples += trials * (min(folds[0][0], TRIAL) * trial_epochs(tried, least) + min(folds[0][1], TRIAL))
         if MARGIN * cost * samples <= left:
             return {"epochs": tried, "folds": k, "seconds": cost * samples}
-    return {"skip": f"it would take {cost * samples:.0f} s, the budget has {max(left, 0):.0f} s left"}
+    if left <= 0:
+        return {"skip": "the budget was spent before it began: the budget has 0 s left"}
+    return {"skip": f"it would take up to {MARGIN * cost * samples:.0f} s, the budget has {left:.0f} s left"}
 
 
 def trial_epochs(epochs: int, least: int) -> int:

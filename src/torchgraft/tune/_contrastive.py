@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchgraft.core.errors import OptionError, did_you_mean
 from torchgraft.features.mapping import L2
 from torchgraft.model import LinearHead, Part
+from torchgraft.model.softmax import Block, Softmax
 from torchgraft.train.groups import Group, parameter_groups
 from torchgraft.train.loader import TextLoader, outputs
 from torchgraft.train.loop import LoopOptions, Trained, train
@@ -23,7 +24,6 @@ from torchgraft.tune import _pairs, _runs
 from torchgraft.tune._budget import Timed, plan
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._path import Recipe, calibrated_loss, dense_source, fit_penalised, sample_weights
-from torchgraft.model.softmax import Block, Softmax
 from torchgraft.tune.base import Candidate, Fold, Problem, Skip
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Contrasting:
         """Wall time of training on one sample, measured on this machine with the real network and batch."""
         loader = Timed(self.loader)
         options = LoopOptions(batch=self.options.batch, leg=_TIMED, legs=1)
-        train(self._step(), self._phases("timing", 1e-9, _TIMED), loader, options=options)
+        phases = self._phases("timing", 1e-9, _TIMED)
+        train(self._step(), phases, loader, options=options, deadline=self.resources.deadline)
         return loader.seconds_a_sample()
 
     def _step(self) -> Contrast:

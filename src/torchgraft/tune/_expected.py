@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from torchgraft.tune._budget import plan
 from torchgraft.tune.base import Problem, take
 
 TIMED_ROWS = 64
@@ -19,7 +18,8 @@ def expected_seconds(problem: Problem, source: str) -> float:
     The cost of a sample is measured on this machine in a few steps with the real network, from a random head, on a few
     of the problem's rows. NaN where too few steps could be timed.
     """
-    from torchgraft.tune._finetune import _FineTuning  # here: it loads torch, which a listing needs not
+    from torchgraft.tune._budget import plan  # here: these load torch, which planning needs not
+    from torchgraft.tune._finetune import _FineTuning
     from torchgraft.tune._options import TrainOptions
     from torchgraft.tune._recipe import RATES, Recipe
 

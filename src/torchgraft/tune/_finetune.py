@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from torchgraft.backbones import Backbone
+from torchgraft.core import ranks
 from torchgraft.features.mapping import L2, Identity
 from torchgraft.model import LinearHead, Part
 from torchgraft.train.loader import Subset, outputs
 from torchgraft.train.loop import LoopOptions, Trained, train
 from torchgraft.train.loss import ClassLoss, LossOptions, log_prior
-from torchgraft.train.norm import choose_norm
+from torchgraft.train.norm import choose_norm, set_norm
+from torchgraft.train.optim import accelerator
+from torchgraft.train.range_test import RangeTest, range_test
 from torchgraft.train.step import Phase, Validate
 from torchgraft.tune import _runs
 from torchgraft.tune._budget import MARGIN, TRIAL, Timed, plan, trial_epochs
@@ -34,6 +37,9 @@ __all__ = ["Recipe", "TrainOptions", "applies", "fine_tune"]
 
 _TIMED = 8
 """Steps that are timed before the budget is planned."""
+
+_CLIMB = 30
+"""Steps of the learning-rate range test."""
 
 
 def fine_tune(problem: Problem, options: TrainOptions, recipe: Recipe, method: str) -> Candidate:
@@ -111,14 +117,21 @@ class _FineTuning:
         fit, held = self.problem.folds[0]
         rates = (self.options.rate,) if self.options.rate else self.recipe.rates
         cost = self._seconds_a_sample(heads[0], fit)
-        planned, untried = self._plan(cost, len(rates)), self._plan(cost, 0)
-        if len(rates) == 1 or planned.get("epochs", 0) < untried.get("epochs", 1):  # trials that cost epochs: none
-            return untried | {"rate": rates[0]}
+        tested = 0 if self.options.rate else _CLIMB * self.options.batch
+        untried, seen = self._plan(cost, 0), {}
+        wanted = untried.get("epochs", 1)
+        if tested and self._plan(cost, 0, tested).get("epochs", 0) >= wanted:  # what costs epochs is left out
+            found = self._test_range(rates, heads[0], fit)
+            rates, seen = tuple(ranks.agree(found.bounded(rates))), {"range_test": str(found)}
+            self.resources.progress.say(f"{self.method}, range test of the rate: {found}. {_to_try(rates)}")
+        planned = self._plan(cost, len(rates))
+        if len(rates) == 1 or planned.get("epochs", 0) < wanted:
+            return self._plan(cost, 0) | {"rate": rates[0]} | seen
         try:
             rate, cost = self._find_rate(rates, heads[0], fit, held, planned["epochs"])
         except Skip as skip:  # the clock's word, which a run that goes on must hear again
             return {"skip": str(skip)}
-        return self._plan(cost, 0) | {"rate": rate}  # anew, since the trials were longer than the first measurement
+        return self._plan(cost, 0) | {"rate": rate} | seen  # anew: trials are longer than the first measurement
 
     def _another_fits(self, i: int, runs: Sequence[Trained]) -> bool:
         """Whether fold `i` and the final training still fit, as long as the folds before took."""
@@ -130,8 +143,8 @@ class _FineTuning:
 
         return self.resources.journal.once(f"{self.key}, fold {i + 1}", fits)
 
-    def _plan(self, cost: float, trials: int) -> dict[str, Any]:
-        return plan(
+    def _plan(self, cost: float, trials: int, tested: int = 0) -> dict[str, Any]:
+        planned = plan(
             n=len(self.problem.y),
             folds=[(len(a), len(b)) for a, b in self.problem.folds],
             cost=cost,
@@ -139,27 +152,48 @@ class _FineTuning:
             epochs=self.options.epochs,
             trials=trials,
             least=self.recipe.least,
+            tested=tested,
         )
+        return ranks.agree(planned)  # each process has a clock of its own, and all have to train together
 
     def _seconds_a_sample(self, head: LinearHead | None, fit: np.ndarray) -> float:
         """Wall time of training on one sample, measured on this machine with the real network and batch."""
         step = self._classifier(head, fit)
         phase = replace(self._phases(step, 1e-9, self.recipe.least)[-1], epochs=_TIMED)  # an epoch may be one step
         loader = Timed(Subset(self.loader, fit))
-        train(step, [phase], loader, options=LoopOptions(batch=self.options.batch, leg=_TIMED, legs=1))
+        options = LoopOptions(batch=self.options.batch, leg=_TIMED, legs=1)
+        train(step, [phase], loader, options=options, deadline=self.resources.deadline)
         return loader.seconds_a_sample()
+
+    def _test_range(self, rates: Sequence[float], head: LinearHead | None, fit: np.ndarray) -> RangeTest:
+        """What the first phase's loss does on a part of the first fold, while the rate climbs past all of `rates`."""
+        part = self._part(fit)
+        step = self._classifier(head, part).to(accelerator().device)
+        phase = self._phases(step, 1.0, self.recipe.least)[0]
+        set_norm(step, phase.norm)
+        return range_test(
+            step, phase.groups, Subset(self.loader, part), batch=self.options.batch, low=min(rates) / 10,
+            high=10 * max(rates), steps=_CLIMB, seed=self.problem.seed, deadline=self.resources.deadline,
+        )  # fmt: skip
+
+    def _part(self, fit: np.ndarray) -> np.ndarray:
+        """The rows of the first fold that rates are tried on."""
+        return np.sort(np.random.default_rng(self.problem.seed).permutation(fit)[:TRIAL])
 
     def _find_rate(self, rates, head, fit: np.ndarray, held: np.ndarray, epochs: int) -> tuple[float, float]:
         """The rate whose short training on a part of the first fold has the least held-out log loss; its cost."""
-        part = np.sort(np.random.default_rng(self.problem.seed).permutation(fit)[:TRIAL])
+        part, each = self._part(fit), 0.0
         found, start, epochs = [], time.monotonic(), trial_epochs(epochs, self.recipe.least)
         for rate in rates:
+            if found and "skip" in self._plan(each, 1):  # another trial would leave no time to train
+                break
             step = self._classifier(head, part)
             done = self._train(step, part, held[:TRIAL], rate, epochs, f"trying rate {rate:.0e}", keep=False)
             losses = [leg["loss"] for leg in done.history.legs[1:] if np.isfinite(leg["loss"])]
             found.append((min(losses, default=np.inf), rate))
-        samples = len(rates) * (epochs * len(part) + (epochs + 1) * len(held[:TRIAL]) / 3)
-        return min(found, key=lambda one: one[0])[1], (time.monotonic() - start) / samples
+            samples = len(found) * (epochs * len(part) + (epochs + 1) * len(held[:TRIAL]) / 3)
+            each = (time.monotonic() - start) / samples
+        return min(found, key=lambda one: one[0])[1], each
 
     def _classifier(self, head: LinearHead | None, rows: np.ndarray) -> Classifier:
         """A fresh one, with its loss, at the start of training on `rows`."""
@@ -202,6 +236,7 @@ class _FineTuning:
         """Tell what was decided for the data; the same as values for the report."""
         policy, why = self._norm(step)
         said = {"norm": f"{policy} ({why})", "augmentation": self.said}
+        said |= {name: decided[name] for name in ("range_test",) if name in decided}
         self.resources.progress.say(
             f"{self.method}: rate {decided['rate']:.1e}, up to {decided['epochs']} epochs on {decided['folds']} of "
             f"{len(self.problem.folds)} folds. BatchNorm {said['norm']}. {self.said[:1].upper()}{self.said[1:]}"
@@ -254,6 +289,11 @@ class _FineTuning:
         if found[-1][0] < found[0][0]:
             return found[-1][1:]
         return min(found[0 if self.recipe.probe else 1 :], key=lambda one: one[:2])[1:]
+
+
+def _to_try(rates: Sequence[float]) -> str:
+    tried = ", ".join(f"{rate:.0e}" for rate in rates)
+    return f"Rates to try: {tried}" if len(rates) > 1 else f"The rate is {tried}"
 
 
 def _log_odds(options: TrainOptions, counts: np.ndarray) -> np.ndarray:

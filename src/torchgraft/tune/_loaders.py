@@ -31,6 +31,7 @@ def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> t
         hidden = options.token_dropout
         tokens = TokenOptions(dropout=hidden)
         words = f"{hidden:.0%} of each text's tokens are hidden" if hidden else "texts stay as they are"
+        words += "; mixup and cutmix are for pictures, not used" if options.mixup or options.cutmix else ""
         return TextLoader(values, problem.y, backbone, classes=classes, tokens=tokens), words
     loader = ImageLoader(
         values,
@@ -41,6 +42,9 @@ def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> t
         progress=problem.resources.progress,
     )
     augment, words = augmentation(problem, backbone, loader, options)
+    on = [f"{name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(options, name))]
+    words += f" With {' and '.join(on)}." if on else ""
+    words += " Hidden tokens are for texts, not used." if options.token_dropout else ""
     return loader.augmented(augment), words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def run(
         step,
         phases,
         Subset(loader, rows),
-        options=options,
+        options=replace(options, logs=str(resources.logs or "")),
         validate=validate,
         checkpoint=resources.folder / f"{plain}.safetensors" if resources.folder and name else None,
         deadline=resources.deadline,

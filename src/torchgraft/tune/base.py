@@ -36,13 +36,15 @@ class Resources:
     """What a method that trains a backbone needs beside features.
 
     `backbones`: the networks behind the dense blocks, by source, and `poolings` how each is pooled. `folder`: where
-    checkpoints go (None: nowhere). `deadline`: the `time.monotonic()` by which the method has to be done. `journal`:
-    asked for whatever the clock decides. `on_leg`: told plain values (see `train.History.to_dict`) while it trains.
+    checkpoints go (None: nowhere), `logs`: where trackers write (None: beside these). `deadline`: the
+    `time.monotonic()` by which the method has to be done. `journal`: asked for whatever the clock decides. `on_leg`:
+    told plain values (see `train.History.to_dict`) while it trains.
     """
 
     backbones: Mapping[str, Backbone]
     poolings: Mapping[str, str]
     folder: Path | None = None
+    logs: Path | None = None
     deadline: float = float("inf")
     journal: Journal = field(default_factory=Journal)
     progress: Progress = SILENT

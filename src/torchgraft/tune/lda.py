@@ -8,8 +8,8 @@ import numpy as np
 
 from torchgraft.features.mapping import Mapping, ledoit_wolf, principal_axes
 from torchgraft.model import LinearHead, Part
-from torchgraft.tune._path import candidate, choose, dense_source, mapping_for, needs_dense, sample_weights
 from torchgraft.model.softmax import spread
+from torchgraft.tune._path import candidate, choose, dense_source, mapping_for, needs_dense, sample_weights
 from torchgraft.tune.base import Candidate, Problem
 
 TRANSFER = True
