@@ -69,7 +69,7 @@ def main(folder: Path) -> None:
     rank = int(os.environ.get("RANK", "0"))
     report = {
         "frozen": trained(folder, "frozen", rank=rank),
-        "pieces": trained(folder, "pieces", rank=rank, options={"micro": 2, "tracker": TRACKER}),
+        "pieces": trained(folder, "pieces", rank=rank, options={"micro": 2, "tracker": TRACKER, "logs": str(folder)}),
         "statistics": trained(folder, "statistics", rank=rank, norm="train"),
         "patience": trained(folder, "patience", rank=rank, options={"patience": 1}, validate=disagreeing(rank)),
         "deadline": trained(folder, "deadline", rank=rank, deadline=0.0 if rank == 0 else time.monotonic() + 1e6),
