@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from torchgraft.backbones import torchvision
+from torchgraft.backbones._trunk import without_computing
 from torchgraft.core.errors import UnknownName, UserError
 
 TINY = "shufflenet_v2_x0_5"
@@ -49,6 +50,26 @@ def test_transformers_give_tokens_and_swin_a_map() -> None:
     assert (network.layout, network.width, network.prefix, network.pooling) == ("tokens", 768, 1, "cls")
     network = torchvision.cut(swin, 224)
     assert (network.layout, network.width, network.prefix, network.pooling) == ("map", 768, 0, "avg")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "width"), [("inception_v3", 96, 2048), ("resnet18", 32, 512), ("swin_t", 32, 768)]
+)
+def test_a_map_of_one_place_is_where_it_is_cut(name: str, size: int, width: int) -> None:
+    with torch.device("meta"):
+        model = torchvision.build(name)
+    network = torchvision.cut(model, size)
+    assert (network.layout, network.width) == ("map", width)
+    assert without_computing(network.module, size).shape == (1, width, 1, 1)
+    assert network.classifier is not None
+
+
+@pytest.mark.parametrize(("name", "size"), [("inception_v3", 32), ("vit_b_16", 96), ("maxvit_t", 96)])
+def test_a_size_that_the_network_does_not_take(name: str, size: int) -> None:
+    with torch.device("meta"):
+        model = torchvision.build(name)
+    with pytest.raises(UserError, match=f"does not take images of {size} x {size} pixels .*most networks"):
+        torchvision.cut(model, size)
 
 
 def test_inception_undoes_the_normalisation_inside_for_its_own_weights() -> None:

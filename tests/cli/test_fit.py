@@ -105,9 +105,11 @@ def test_two_domains_as_json(graft, domains: tuple[Path, Path], tmp_path: Path) 
 
 def test_the_oracle_and_the_test_set_are_printed(graft, domains: tuple[Path, Path], tmp_path: Path) -> None:
     source, target = domains
+    few = tmp_path / f"few{target.suffix}"
+    few.write_bytes(target.read_bytes())
     done = graft(
         "fit", target, "--source", source, "--method", "coral", "--oracle-labels", "--test", target,
-        "--few-labels", target, "--out", tmp_path / "run",
+        "--few-labels", few, "--out", tmp_path / "run",
     )  # fmt: skip
     assert "oracle %" in done.out
     assert "Test, touched once, 90 samples: accuracy" in done.out

@@ -90,6 +90,8 @@ def test_an_older_folder_comes_back_where_the_new_one_can_not_take_its_place(
         (errno.EACCES, "no permission"),
         (errno.EPERM, "no permission"),
         (errno.EROFS, "read-only"),
+        (errno.ENOENT, "no such folder"),
+        (errno.EFBIG, "larger than a file may be"),
     ],
 )
 def test_what_the_system_says_becomes_a_cure(tmp_path: Path, code: int, words: str) -> None:
@@ -120,6 +122,12 @@ def test_a_folder_in_the_way_of_a_file_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="a folder of that name is in the way"):
         write_text(tmp_path / "a.txt", "")
     assert _names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+def test_a_folder_where_none_can_be_made() -> None:
+    with pytest.raises(StorageError, match="/proc/torchgraft/a.txt can't be written: there is no such folder"):
+        write_text(Path("/proc/torchgraft/a.txt"), "")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -170,6 +170,7 @@ def test_long_texts() -> None:
     finding = by_kind(check(texts([*many(), "word " * 300], [0, 1] * 10 + [0]))[1])["long_text"]
     assert finding.count == 1
     assert finding.examples == ("t:20",)
+    assert "about so much" in finding.action and "`graft fit` says" in finding.action
 
 
 def test_arrays() -> None:

@@ -13,7 +13,7 @@ HALVES = ["x", "y"] * 5
 
 
 def table(**columns: list[str | None]) -> Table:
-    return Table(path=Path("t.csv"), columns=columns, lines=list(range(10)), nested=frozenset({"tags"}))
+    return Table(path=Path("t.csv"), columns=columns, lines=list(range(10)), nested={"tags": 7})
 
 
 @pytest.mark.parametrize("name", ["text", "Text", "sentence", "Review Text", "content", "title", "TWEET"])
@@ -52,6 +52,14 @@ def test_values_that_leave_it_open() -> None:
     with pytest.raises(DataError, match="more than one may"):
         label_column(table(a=HALVES, b=HALVES), None, ())
     assert label_column(table(text=WORDS, id=[str(i) for i in range(10)]), None, ("text",)) == (None, False)
+
+
+def test_lists_are_told_with_their_line() -> None:
+    with pytest.raises(DataError, match=r"'tags' of t.csv holds lists, objects or bytes \(first at line 7\)"):
+        named(table(text=WORDS), "tags", "--text")
+    whole = Table(path=Path("t.parquet"), columns={}, lines=[], nested={"tags": 0})
+    with pytest.raises(DataError, match=r"holds lists, objects or bytes\. Expected"):
+        named(whole, "tags", "--text")
 
 
 def test_a_single_column_is_the_text() -> None:

@@ -124,7 +124,7 @@ def test_jsonl(write) -> None:
     assert table.columns["label"] == ["1", None]
     assert table.columns["b"] == ["true", None]
     assert table.columns["more"] == [None, "2.5"]
-    assert table.nested == {"tags"}
+    assert table.nested == {"tags": 1}
     assert table.lines == [1, 3]
 
 
@@ -155,7 +155,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pa.table(columns), path)
     table = read_table(path)
     assert table.columns == {"text": ["a", None], "label": ["1.0", None], "flag": ["true", "false"]}
-    assert table.nested == {"image", "tags"}
+    assert table.nested == {"image": 0, "tags": 0}
 
 
 def test_damaged_parquet(tmp_path: Path, write) -> None:

@@ -56,7 +56,7 @@ def make_domain() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a labelled source and a target that is turned and moved, with labels, without, and with wrong ones;
-    40 more samples like the target (`test.npz`) and the source once again without labels (`same.npz`).
+    40 more samples like the target (`test.npz`), 20 more (`few.npz`), and the source once again without labels (`same.npz`).
     """
     path = tmp_path_factory.mktemp("pair")
     xs, ys = domain(72, seed=0)
@@ -67,5 +67,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(path / "wrong.npz", X=xt, y=np.random.default_rng(3).permutation(yt))
     np.savez(path / "bare.npz", X=xt)
     np.savez(path / "test.npz", X=x_test, y=y_test)
+    np.savez(path / "few.npz", **dict(zip("Xy", domain(20, seed=4, turn=0.5, move=2.0), strict=True)))
     np.savez(path / "same.npz", X=xs)
     return path

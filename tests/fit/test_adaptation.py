@@ -182,7 +182,7 @@ def test_a_few_labels_do_not_decide_where_there_is_no_gap(pair: Path) -> None:
 
 def test_few_labels_and_a_test_set_do_not_move_the_candidates(pair: Path, found: Adaptation) -> None:
     run = adaptation.run(
-        options(pair, method=FAST, few_labels=str(pair / "test.npz"), test=str(pair / "test.npz")), SILENT
+        options(pair, method=FAST, few_labels=str(pair / "few.npz"), test=str(pair / "test.npz")), SILENT
     )
     for one, other in zip(run.ladder, found.ladder, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
@@ -293,7 +293,7 @@ def test_what_can_not_be_done_is_said(pair: Path, tmp_path: Path, make_domain) -
         ({"target": str(tmp_path / "three.npz")}, DataError, "72 source and 3 target samples can be used; 4 of each"),
         ({"source": (str(tmp_path / "once.npz"),)}, DataError, "Expected two classes with two samples or more each"),
         ({"source": (str(tmp_path / "lone.npz"),)}, DataError, "can't be halved to rehearse"),
-        ({"method": "ldaa"}, UnknownName, "ldaa"),
+        ({"method": "ldaa"}, OptionError, "there is no 'ldaa'"),
         ({"backbone": "packaged/efficientnet_lite0"}, OptionError, "need no backbone"),
     ]
     for changes, error, message in cases:

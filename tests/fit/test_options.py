@@ -37,6 +37,25 @@ def test_all_problems_stand_in_one_message() -> None:
     assert "--seed expects a whole number from 0 to 4294967295" in message
 
 
+def test_unknown_methods_stand_in_the_same_message() -> None:
+    with pytest.raises(OptionError) as caught:
+        FitOptions(target="x", method="foo,lda,ldaa", engine="bar", budget="banana", settings="rate")
+    message = str(caught.value)
+    assert "--method: there is no 'foo'. --method: there is no 'ldaa'. Did you mean 'lda'" in message
+    assert "See `graft list methods`." in message
+    for other in ("--engine expects", "--budget expects", "--settings expects"):
+        assert other in message
+
+
+def test_methods_between_domains_are_others() -> None:
+    assert FitOptions(target="x", source=("s",), method="coral,dann").method == "coral,dann"
+    assert FitOptions(target="x", source=("s",), method="committee").method == "committee"
+    with pytest.raises(OptionError, match=r"there is no 'lda'.*for runs with --source.*--budget|--budget.*no 'lda'"):
+        FitOptions(target="x", source=("s",), method="lda", budget="banana")
+    with pytest.raises(OptionError, match="there is no 'coral'"):
+        FitOptions(target="x", method="coral")
+
+
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
 def test_the_range_of_seeds(seed: int) -> None:
     assert FitOptions(target="x", seed=seed).seed == seed

@@ -12,6 +12,7 @@ from PIL import Image
 
 from torchgraft.core.errors import ArtifactError
 from torchgraft.fit import FitOptions, Report, Run, fit
+from torchgraft.fit import report as report_module
 from torchgraft.fit.report import thumbnail
 
 
@@ -52,6 +53,19 @@ def test_a_folder_without_a_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match=r"Expected the folder of a run"):
         Report.read(tmp_path / "file")
+
+
+def test_labels_to_check_are_counted_whatever_is_shown(arrays: Path, tmp_path: Path, monkeypatch) -> None:
+    with np.load(arrays) as data:
+        y = data["y"].copy()
+        y[::8] = np.roll(y, 40)[::8]
+        np.savez(tmp_path / "wrong.npz", X=data["X"] + 4 * np.eye(8)[np.repeat([0, 1, 2], 40)], y=y)
+    monkeypatch.setattr(report_module, "_SHOWN", 2)
+    run = fit(FitOptions(target=str(tmp_path / "wrong.npz"), out=str(tmp_path / "run"), method="lda"))
+    assert len(run.report.data["label_errors"]) == 2
+    found = run.report.data["label_errors_found"]
+    assert 2 < found <= 15
+    assert f"These are the 2 likeliest of {found}." in run.report.html.read_text(encoding="utf-8")
 
 
 def test_the_card_tells_how_good_and_on_what(run: Run) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from torchgraft.core.errors import DataError, OptionError, StorageError, UnknownName
+from torchgraft.core.errors import DataError, OptionError, StorageError, UserError
+from torchgraft.core.journal import Journal
 from torchgraft.fit import FitOptions, fit, repeat, resume
 from torchgraft.fit import run as run_module
 from torchgraft.model import load
@@ -153,7 +155,7 @@ def test_class_weights_reach_the_methods(arrays: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"method": "ldaa"}, UnknownName, "Did you mean 'lda'"),
+        ({"method": "ldaa"}, OptionError, "Did you mean 'lda'"),
         ({"budget": "soon"}, OptionError, "--budget expects a time"),
         ({"backbone": "packaged/efficientnet_lite0"}, OptionError, "need no backbone"),
         ({"method": "tfidf"}, OptionError, "no method applies"),
@@ -168,6 +170,54 @@ def test_wrong_options_say_what_is_wrong(
 ) -> None:
     with pytest.raises(error, match=message):
         fit(_options(arrays, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        (80, {"backbone": "packaged/nothing"}, "packaged has no 'nothing'"),
+        (80, {"method": "tfidf", "settings": "nothing=1"}, "has the setting 'nothing'"),
+        (2, {"method": "tfidf"}, "no class has a second sample"),
+    ],
+)
+def test_what_shows_after_reading_leaves_no_folder(
+    reviews: Path, tmp_path: Path, rows: int, changes: dict, message: str
+) -> None:
+    lines = reviews.read_text(encoding="utf-8").splitlines()
+    reviews.write_text("\n".join(lines[: rows + 1]), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        fit(_options(reviews, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_decisions_alone_do_not_keep_the_folder(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(*_: object, journal: Journal, **__: object) -> None:
+        journal.once("features:first", lambda: [0.0, 1.0])
+        raise OptionError("the second backbone is unknown")
+
+    monkeypatch.setattr(run_module, "gather", gather)
+    with pytest.raises(OptionError, match="the second backbone"):
+        fit(_options(reviews, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_can_be_gone_on_with_stays(arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.MonkeyPatch.context() as full, pytest.raises(StorageError):
+        full.setattr(run_module, "load_data", _raising(StorageError("the disk is full")))
+        fit(_options(arrays, tmp_path / "run"))
+    assert (tmp_path / "run" / "run.toml").is_file()
+    monkeypatch.setattr(run_module, "load_data", _raising(DataError("the disk with the data is not mounted")))
+    with pytest.raises(DataError, match="not mounted"):
+        resume(tmp_path / "run")
+    assert (tmp_path / "run" / "run.toml").is_file()
+
+
+def _raising(error: Exception) -> Callable[..., None]:
+    def stop(*_: object) -> None:
+        raise error
+
+    return stop
 
 
 def test_a_missing_target_is_named(tmp_path: Path) -> None:

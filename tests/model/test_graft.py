@@ -125,6 +125,13 @@ def test_pieces_that_do_not_fit_together(tmp_path: Path, change: dict, message: 
         load(tmp_path / "model")
 
 
+def test_names_are_no_markup_in_the_card() -> None:
+    names = ("<img src=x>", "[a](http://b)", "golden_retriever", "_x_", "*b*\n# c", "a|b`c`")
+    card = _graft(classes=names).card()
+    shown = r"\<img src=x\>, \[a\](http://b), golden_retriever, \_x\_, \*b\* \# c, a\|b\`c\`"
+    assert f"- Classes: {shown}\n" in card
+
+
 def test_the_card_names_licences() -> None:
     graft = _graft(backbones={"packaged/x": {"name": "packaged/x", "licence": "Apache-2.0"}})
     assert "packaged/x (Apache-2.0)" in graft.card()

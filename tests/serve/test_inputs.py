@@ -34,15 +34,30 @@ def test_texts_from_a_folder_of_tables_and_line_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("seven\neight\n", encoding="utf-8")
     inputs = open_inputs([str(tmp_path)], "text", options=ReadOptions(text="said"))
     items = list(inputs.items)
-    assert [item.value for item in items] == ["seven", "eight", "one two three", "four five six"]
-    assert [item.id for item in items][2:] == ["b.csv:2", "b.csv:4"]
-    assert "empty_text" in {finding.kind for finding in inputs.findings} or inputs.findings
+    assert [item.value for item in items] == ["seven", "eight", "one two three", None, "four five six"]
+    assert [item.id for item in items][2:] == ["b.csv:2", "b.csv:3", "b.csv:4"]
+    assert [item.error for item in items] == ["", "", "", "no text", ""]
+    assert inputs.findings == []
 
 
 def test_rows_of_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", X=np.arange(6, dtype=np.float32).reshape(3, 2))
     items = list(open_inputs([str(tmp_path / "x.npz")], "array").items)
     np.testing.assert_array_equal(np.stack([item.value for item in items]), [[0, 1], [2, 3], [4, 5]])
+
+
+def test_rows_of_numbers_that_can_not_be_used_keep_their_place(tmp_path: Path) -> None:
+    x = np.array([[0, 1], [np.nan, 1], [2, np.inf], [3, 4]])
+    np.savez(tmp_path / "x.npz", X_train=x[:3], y_train=np.array([0, 1, 0]), X_test=x[3:], y_test=np.array([7]))
+    inputs = open_inputs([str(tmp_path / "x.npz")], "array")
+    found = [(item.id, item.error) for item in inputs.items]
+    assert found == [
+        ("x.npz[train 0]", ""),
+        ("x.npz[train 1]", "holds NaN or Inf"),
+        ("x.npz[train 2]", "holds NaN or Inf"),
+        ("x.npz[test 0]", ""),
+    ]
+    assert inputs.findings == []
 
 
 def test_every_missing_path_is_named_at_once(album: Path) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torchgraft.backbones._trunk import Cut
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+_USUAL = 224
+"""Pixels at which the last map of every torchvision network has more than one place."""
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
@@ -74,7 +76,10 @@ def build(name: str, *, pretrained_form: bool = False, **options: Any) -> nn.Mod
 
 
 def cut(model: nn.Module, size: int) -> Cut:
-    """Cut a torchvision classifier at its pooling: the last map or row of tokens before its head is the output."""
+    """Cut a torchvision classifier at its pooling: the last map or row of tokens before its head is the output.
+
+    Raises `UserError` where the network does not take images of `size` x `size` pixels.
+    """
     from torch import Tensor
 
     from torchgraft.backbones._trunk import Cut, NamedOutput, freeze, without_computing
@@ -83,7 +88,10 @@ def cut(model: nn.Module, size: int) -> Cut:
     freeze(model)
     head_name, head = list(model.named_children())[-1]
     nodes = [node for node in extraction.get_graph_node_names(model)[1] if node.partition(".")[0] != head_name]
-    outputs = without_computing(extraction.create_feature_extractor(model, nodes[1:]), size)
+    trunk = extraction.create_feature_extractor(model, nodes[1:])
+    _must_take(trunk, size, type(model).__name__)
+    # Of a small image the last map may be one place, and could not be told from what comes after the pooling.
+    outputs = without_computing(trunk, size if hasattr(model, "image_size") else max(size, _USUAL))
     unpooled = {node: z for node, z in outputs.items() if isinstance(z, Tensor) and _unpooled(z)}
     node, z = list(unpooled.items())[-1]
     layout = "map" if z.ndim == 4 else "tokens"
@@ -109,6 +117,19 @@ def library() -> ModuleType:
             f"torchvision backbones need torchvision: {error}. "
             "Install the version that fits your torch: pip install torchvision."
         ) from error
+
+
+def _must_take(trunk: nn.Module, size: int, name: str) -> None:
+    from torchgraft.backbones._trunk import without_computing
+
+    try:
+        without_computing(trunk, size)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"{name} does not take images of {size} x {size} pixels ({reason}). Give the size that it was trained at; "
+            f"most networks of torchvision: {_USUAL}."
+        ) from None
 
 
 def _unpooled(z: Tensor) -> bool:

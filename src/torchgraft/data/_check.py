@@ -105,7 +105,7 @@ def _long_texts(samples: Samples) -> list[Finding]:
     if not len(long):
         return []
     message = f"{len(long)} of {len(samples)} texts have more than {_LONG_TEXT} words (the longest {words.max()})."
-    action = "a language model reads only their beginning"
+    action = "a language model may read only about so much of each; `graft fit` says what its backbone cuts off"
     return [_finding("long_text", "note", len(long), message, action, [samples.ids[i] for i in long])]
 
 

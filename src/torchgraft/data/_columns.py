@@ -16,8 +16,10 @@ _MANY = 20
 def named(table: Table, name: str, option: str) -> str:
     """The column that the user named. Raises `OptionError` with a near miss where there is none, or it holds lists."""
     if name in table.nested:
+        first = f" (first at line {table.nested[name]})" if table.nested[name] else ""
         raise DataError(
-            f"column '{shown(name)}' of {table.path.name} holds lists, objects or bytes. Expected one value a row."
+            f"column '{shown(name)}' of {table.path.name} holds lists, objects or bytes{first}. "
+            "Expected one value a row."
         )
     if name in table.columns:
         return name

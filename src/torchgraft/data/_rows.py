@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +25,14 @@ _UNCLOSED = "unexpected end of data"  # what the csv module says at the end of t
 class Table:
     """The rows of one file: columns of equal length (None: an empty cell), and the line where each row starts.
 
-    `nested` names the columns that hold lists or objects somewhere; no text or label can be taken from them.
+    `nested` names the columns that hold lists or objects somewhere, with the line of the first (0: the whole column);
+    no text or label can be taken from them.
     """
 
     path: Path
     columns: dict[str, list[str | None]]
     lines: list[int]
-    nested: frozenset[str] = frozenset()
+    nested: Mapping[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class _Parsed:
     rows: list[Sequence[str | None]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
-    nested: set[str] = field(default_factory=set)
+    nested: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -68,7 +69,7 @@ def read_table(path: Path) -> Table:
     _refuse_bad(path, parsed)
     columns = {name: [row[i] for row in parsed.rows] for i, name in enumerate(parsed.header) if name}
     findings = (*parsed.findings, *_malformed(path, parsed))
-    return Table(path=path, columns=columns, lines=parsed.lines, nested=frozenset(parsed.nested), findings=findings)
+    return Table(path=path, columns=columns, lines=parsed.lines, nested=parsed.nested, findings=findings)
 
 
 def _delimited(path: Path) -> _Parsed:
@@ -181,7 +182,10 @@ def _json_lines(path: Path) -> _Parsed:
 
 def _from_records(parsed: _Parsed, records: list[dict[str, Any]]) -> None:
     parsed.header = list(dict.fromkeys(name for record in records for name in record))
-    parsed.nested = {name for record in records for name, value in record.items() if isinstance(value, list | dict)}
+    for line, record in zip(parsed.lines, records, strict=True):
+        for name, value in record.items():
+            if isinstance(value, list | dict):
+                parsed.nested.setdefault(name, line)
     parsed.rows = [[_cell(record.get(name)) for name in parsed.header] for record in records]
 
 
@@ -204,7 +208,7 @@ def _parquet(path: Path) -> _Parsed:
     try:
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
-            parsed.nested = {f.name for f in schema if _no_value(pyarrow.types, f.type)}
+            parsed.nested = {f.name: 0 for f in schema if _no_value(pyarrow.types, f.type)}
             parsed.header = [name for name in schema.names if name not in parsed.nested]
             columns = file.read(columns=parsed.header).to_pydict() if parsed.header else {}
     except (pyarrow.ArrowException, OSError) as error:

@@ -30,7 +30,8 @@ def accepts(path: Path) -> bool:
 def read(path: Path, options: ReadOptions) -> Samples:
     """X as N x D float32 and the labels as text; `ids` are `file[row]`, counted from 0.
 
-    Keys may carry a split (X_train, y_test). Rows with NaN or Inf are left out and reported. Raises `DataError` for
+    Keys may carry a split (X_train, y_test). Rows with NaN or Inf are left out and reported, unless `every_row` is
+    asked for. Raises `DataError` for
     damaged files, object arrays (they would have to be unpickled), and shapes that don't fit.
     """
     arrays = _load(path)
@@ -46,6 +47,10 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if len({features.shape[1] for features in x}) > 1:
         widths = ", ".join(f"X_{part} {_shape(array)}" for (part, _, _), array in zip(parts, x, strict=True))
         raise DataError(f"{shown(str(path), 200)}: {widths}. Expected the same number of features in every part.")
+    if options.every_row:
+        return assemble(
+            modality="array", ids=ids, x=np.concatenate(x), labels=[None] * len(ids), split=split, root=path
+        )
     return _finite(path, np.concatenate(x), labels, split, ids, _group_names(path, groups, len(ids)))
 
 

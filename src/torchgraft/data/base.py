@@ -23,11 +23,16 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Which columns mean what; None: found by name, or by looking at the values."""
+    """Which columns mean what; None: found by name, or by looking at the values.
+
+    `every_row` is for predictions: rows that can't be used (texts that are missing are then empty, numbers NaN or Inf)
+    stay in their place, and labels are not read.
+    """
 
     text: str | None = None
     label: str | None = None
     group: str | None = None
+    every_row: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,8 @@ def accepts(path: Path) -> bool:
 def read(path: Path, options: ReadOptions) -> Samples:
     """Texts with labels as they stand in the cells; `ids` are `file:line` (parquet: row).
 
-    Rows without a text are left out, rows without a label are unlabelled; both are reported. Raises `DataError` for
+    Rows without a text are left out (unless `every_row` is asked for), rows without a label are unlabelled; both are
+    reported. Raises `DataError` for
     files that can't be read or columns that are not clear, `OptionError` for a column that is not there.
     """
     files, findings = _files(path)
@@ -52,16 +53,17 @@ def read(path: Path, options: ReadOptions) -> Samples:
     rows = _Rows()
     for table in tables:
         findings += table.findings
-        _add(rows, table, _here(table, roles), _split_of_file(table.path) if path.is_dir() else "")
+        part = _split_of_file(table.path) if path.is_dir() else ""
+        _add(rows, table, _here(table, roles), part, every=options.every_row)
     if rows.empty:
         findings.append(_empty(rows))
-    if not rows.texts:
+    if not any(rows.texts):
         raise DataError(f"{shown(str(path), 200)}: column '{shown(roles.text)}' is empty in every row.")
     return assemble(
         modality="text",
         ids=rows.ids,
         x=rows.texts,
-        labels=rows.labels,
+        labels=[None] * len(rows.ids) if options.every_row else rows.labels,
         split=rows.split,
         root=path,
         group=rows.group if roles.group else None,
@@ -147,7 +149,7 @@ def _here(table: Table, roles: _Roles) -> _Roles:
     )
 
 
-def _add(rows: _Rows, table: Table, roles: _Roles, part: str) -> None:
+def _add(rows: _Rows, table: Table, roles: _Roles, part: str, *, every: bool) -> None:
     nothing: list[str | None] = [None] * len(table)
     texts = table.columns[roles.text]
     labels = table.columns[roles.label] if roles.label else nothing
@@ -155,11 +157,11 @@ def _add(rows: _Rows, table: Table, roles: _Roles, part: str) -> None:
     splits = table.columns[roles.split] if roles.split else nothing
     for line, text, label, group, split in zip(table.lines, texts, labels, groups, splits, strict=True):
         name = f"{shown(table.path.name, 200)}:{line}"
-        if text is None:
+        if text is None and not every:
             rows.empty.append(name)
             continue
         rows.ids.append(name)
-        rows.texts.append(text)
+        rows.texts.append(text or "")
         rows.labels.append(label)
         rows.split.append(split_of(split) if split else part)
         rows.group.append(group if group is not None else name)

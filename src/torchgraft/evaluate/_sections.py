@@ -157,8 +157,8 @@ def labels(report: Report) -> str:
     part = f" These are the {len(found)} likeliest of {every}." if every > len(found) else ""
     intro = (
         '<p class="lead">Models that had not seen these samples disagree with the label, and are surer of another than '
-        "they usually are. Some will be right as they stand, more of them where the models are often wrong: look before "
-        f"you change them.{part}</p>"
+        "they usually are. Some will be right as they stand, more of them where the models are often wrong: look "
+        f"before you change them.{part}</p>"
     )
     cards = "".join(
         _card(m, f"labelled <b>{text(m['given'])}</b>", f"looks like <b>{text(m['suggested'])}</b>") for m in found

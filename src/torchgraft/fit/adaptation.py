@@ -12,25 +12,24 @@ from scipy.special import softmax
 
 from torchgraft import align, evaluate
 from torchgraft.align import SOURCE_ONLY, Answer, Member
-from torchgraft.core import registry
 from torchgraft.core.errors import DataError, OptionError, UnknownName
 from torchgraft.core.options import seconds
 from torchgraft.core.progress import Progress
 from torchgraft.core.runtime import one_thread
 from torchgraft.evaluate import abstain, fit_temperature
 from torchgraft.features import gap
-from torchgraft.fit import _guard
+from torchgraft.fit import _guard, plan
 from torchgraft.fit._domains import FEW, SOURCE, TARGET, Domains, load_domains
 from torchgraft.fit._inputs import backbone_names
 from torchgraft.fit._sources import Sources, gather
 from torchgraft.fit._space import Space
 from torchgraft.fit.ladder import Skipped
 from torchgraft.fit.options import FitOptions
+from torchgraft.fit.plan import COMMITTEE
 from torchgraft.model import Graft, LinearHead
 from torchgraft.model.prior import estimate_prior
 from torchgraft.tune.base import take
 
-COMMITTEE = "committee"
 _NONE = np.zeros(0, dtype=np.int64)
 """No source sample is held out from deep methods: the rehearsal measures them."""
 
@@ -101,8 +100,7 @@ def members(asked: str, seed: int = 0) -> tuple[Member | Deep, ...]:
     """Source-only and the methods to try: those asked for by name, or all that a committee is made of."""
     if asked in ("auto", COMMITTEE):
         return align.MEMBERS
-    deep = [name for name in registry.names("adapt") if registry.constant("adapt", name, "SOURCE", default=True)]
-    known = sorted({*registry.names("align"), *deep} - {COMMITTEE, SOURCE_ONLY, "source_only"})
+    deep, known = plan.deep(), plan.between_domains()
     names = [name.strip() for name in asked.split(",") if name.strip()]
     for name in names:
         if name not in known:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torchgraft.core.errors import OptionError, did_you_mean
 from torchgraft.core.options import latency, seconds, size
+from torchgraft.fit import plan
 
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -75,6 +76,8 @@ class FitOptions:
             *_unreadable(seconds, self.budget),
             *_unreadable(latency, self.max_latency),
             *_unreadable(size, self.max_size),
+            *([] if self.from_model else plan.unknown(self.method, source=bool(self.source))),
+            *_unreadable(lambda _: self.for_methods(), self.settings),
         ]
         limited = self.max_latency or self.max_size or self.licence != "any"
         if limited and self.backbone != "auto":
@@ -160,7 +163,7 @@ def _unknown(flag: str, value: str, known: tuple[str, ...]) -> list[str]:
     return [f"{flag} expects {' or '.join(filter(None, known))}, got {value!r}.{did_you_mean(value, known)}"]
 
 
-def _unreadable(parse: Callable[[str], float], text: str) -> list[str]:
+def _unreadable(parse: Callable[[str], Any], text: str) -> list[str]:
     try:
         parse(text)
     except OptionError as error:

@@ -8,9 +8,10 @@ from typing import Any
 
 from torchgraft.core import options as core_options
 from torchgraft.core import registry
-from torchgraft.core.errors import OptionError, UnknownName, did_you_mean
+from torchgraft.core.errors import OptionError, UnknownName, did_you_mean, shorten
 
 AUTO = "auto"
+COMMITTEE = "committee"
 
 BASE = "linear_probe"
 """What methods that train a backbone are held against."""
@@ -41,6 +42,29 @@ class Rung:
     def name(self) -> str:
         """`lda(packaged/efficientnet_lite0)`, for messages."""
         return f"{self.method}({self.source})" if self.source else self.method
+
+
+def deep() -> tuple[str, ...]:
+    """Names of methods that train on a labelled source and an unlabelled target."""
+    return tuple(n for n in registry.names("adapt") if registry.constant("adapt", n, "SOURCE", default=True))
+
+
+def between_domains() -> tuple[str, ...]:
+    """Names that `--method` may give in a run with a labelled source, but for the committee of them all."""
+    return tuple(sorted({*registry.names("align"), *deep()} - {COMMITTEE, "none", "source_only"}))
+
+
+def unknown(asked: str, *, source: bool) -> list[str]:
+    """Sentences about names that a comma-separated option should not hold; no method is imported."""
+    if asked == AUTO or (source and asked == COMMITTEE):
+        return []
+    known = between_domains() if source else registry.names("tune")
+    wrong = [name for name in dict.fromkeys(map(str.strip, asked.split(","))) if name and name not in known]
+    if not wrong:
+        return []
+    see = "These are for runs with --source." if source else "See `graft list methods`."
+    sentences = [f"--method: there is no '{name}'.{did_you_mean(name, known)}" for name in wrong]
+    return [*sentences, f"Known: {shorten(known)}. {see}"]
 
 
 def methods(asked: str) -> tuple[str, ...]:

@@ -140,6 +140,7 @@ def report_of(outcome: Outcome, path: Path) -> Report:
     y = problem.y[entry.candidate.rows]
     held = samples.take(outcome.rows[entry.candidate.rows])
     test, test_mistakes = _test(outcome)
+    suspects = label_errors(y, entry.probabilities, problem.classes, held.ids, limit=len(y))
     data = {
         "schema": 1,
         "task": "single_label",
@@ -162,7 +163,8 @@ def report_of(outcome: Outcome, path: Path) -> Report:
         "test": test,
         "mistakes": test_mistakes
         or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
-        "label_errors": _gallery(label_errors(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
+        "label_errors": _gallery(suspects[:_SHOWN], held),
+        "label_errors_found": len(suspects),
         "skipped": [{"method": one.name, "reason": one.reason} for one in outcome.skipped],
         **({"ranking": outcome.ranking} if outcome.ranking else {}),
         "seconds": outcome.seconds,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from torchgraft.core import options as core_options
 from torchgraft.core import ranks
-from torchgraft.core.errors import OptionError, UserError
+from torchgraft.core.errors import OptionError, StorageError, UserError
 from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT, Progress
@@ -39,6 +39,7 @@ RUN_FILE = "run.toml"
 OUTPUTS = ("model", "report.json", "report.html")
 WORK = "work"
 """Folder of checkpoints and decisions, while a run is under way."""
+JOURNAL = "journal.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +73,29 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     path = _open_folder(options, go_on=go_on)
     progress = progress if ranks.is_first() else SILENT
     seed_everything(options.seed)
-    with _nothing_left_behind(path):
+    with nullcontext() if go_on else _nothing_left_behind(path):
         if options.source or options.from_model:
             return _between_domains(options, path, progress)
-        samples, findings = load_data(options, progress)
-        journal, length = Journal(path / WORK / "journal.json"), deadline - start
-        with ranks.first_goes_first():  # the others find its features in the store, its decisions in the journal
-            choice = choose_backbones(
-                options, samples, deadline=start + 0.2 * length, progress=progress, journal=journal
-            )
-            sources = gather(
-                samples,
-                choice.names,
-                engine=options.engine,
-                deadline=start + 0.8 * length,  # a fifth is left for the heads, which are quick
-                progress=progress,
-                journal=journal,
-            )
+        return _in_one_domain(options, wanted, path, progress, (start, deadline))
+
+
+def _in_one_domain(
+    options: FitOptions, wanted: Sequence[str], path: Path, progress: Progress, clock: tuple[float, float]
+) -> Run:
+    """The run on one labelled data set, with the methods `wanted`; `clock` is its start and deadline."""
+    start, deadline = clock
+    samples, findings = load_data(options, progress)
+    journal, length = Journal(path / WORK / JOURNAL), deadline - start
+    with ranks.first_goes_first():  # the others find its features in the store, its decisions in the journal
+        choice = choose_backbones(options, samples, deadline=start + 0.2 * length, progress=progress, journal=journal)
+        sources = gather(
+            samples,
+            choice.names,
+            engine=options.engine,
+            deadline=start + 0.8 * length,  # a fifth is left for the heads, which are quick
+            progress=progress,
+            journal=journal,
+        )
     extracted, (problem, rows) = time.monotonic(), make_problem(sources, options.seed)
     problem = dataclasses.replace(problem, resources=make_resources(sources, path / WORK, journal, progress))
     rungs = plan.rungs(wanted, problem.dense, options.for_methods(), asked=options.method != plan.AUTO)
@@ -242,11 +249,16 @@ def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: P
 
 @contextmanager
 def _nothing_left_behind(path: Path) -> Iterator[None]:
-    """Where the options or the data can't be used, take away the folder again, unless it holds more than `run.toml`."""
+    """Where the options or the data can't be used, take away the folder again, unless it holds more than `run.toml`
+    and decisions. A full disk can be mended without changing either, so it leaves them.
+    """
     try:
         yield
+    except StorageError:
+        raise
     except UserError:
-        if [p.name for p in path.iterdir()] == [RUN_FILE]:
+        held = {str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir()} if ranks.is_first() else {path}
+        if held <= {RUN_FILE, str(Path(WORK, JOURNAL))}:
             shutil.rmtree(path)
         raise
 

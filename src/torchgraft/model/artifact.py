@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from torchgraft.core.files import replacing, write_json
 
 FORMAT = 1
 """Version of the folder's layout; a newer one than this is refused."""
+
+_MARKUP = re.compile(r"[\\`*<>\[\]|~#&!]|(?<![^\W_])_|_(?![^\W_])")
+"""What may mean something in Markdown inside a line; an underscore between letters does not."""
 
 _FILES = ("graft.json", "model.safetensors", "check.safetensors")
 
@@ -40,6 +44,11 @@ def write(path: Path, artifact: Artifact, *, card: str) -> None:
             (new / f"{name}.safetensors").write_bytes(data)
         write_json(new / "graft.json", {"format": FORMAT, **artifact.config})
         (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+
+
+def markdown(name: str) -> str:
+    """A name (of a class, of a backbone) that Markdown shows as it is, on one line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(name.split()))
 
 
 def read(path: Path) -> Artifact:

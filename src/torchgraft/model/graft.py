@@ -22,7 +22,7 @@ from torchgraft.features.mapping import Mapping as FeatureMapping
 from torchgraft.features.mapping import mapping_from_state
 from torchgraft.model._inputs import as_samples
 from torchgraft.model._selfcheck import saved_check, verify_check
-from torchgraft.model.artifact import Artifact, read, write
+from torchgraft.model.artifact import Artifact, markdown, read, write
 from torchgraft.model.heads import Head, head_from_state
 from torchgraft.model.tuned import Tuned
 
@@ -217,11 +217,13 @@ class Graft:
 
     def card(self) -> str:
         """A short model card in Markdown."""
-        sources = ", ".join(f"{name} ({about['licence']})" for name, about in self.backbones.items()) or "none"
+        sources = (
+            ", ".join(f"{markdown(name)} ({about['licence']})" for name, about in self.backbones.items()) or "none"
+        )
         return (
             f"# A graft for {self.modality} classification\n\n"
             f"- Method: {self.method}\n- Backbones (licence of their weights): {sources}\n"
-            f"- Classes: {', '.join(self.classes)}\n\n"
+            f"- Classes: {', '.join(map(markdown, self.classes))}\n\n"
             "Use it: `graft predict THIS_FOLDER PATH...`, or in Python\n\n"
             "```python\nimport torchgraft as tg\n\ngraft = tg.load('THIS_FOLDER')\ngraft.predict([...])\n```\n"
         )

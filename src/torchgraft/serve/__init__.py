@@ -1,5 +1,6 @@
 """Using a graft on many samples: predictions as rows, and how good they are where labels are known."""
 
+from torchgraft.core.lazy import lazy
 from torchgraft.serve.evaluate import compare, evaluate, held_out
 from torchgraft.serve.inputs import Inputs, Item, open_inputs
 from torchgraft.serve.predict import Row, predict, shifted, write_csv, write_jsonl
@@ -8,6 +9,7 @@ __all__ = [
     "Inputs",
     "Item",
     "Row",
+    "adapted",
     "compare",
     "evaluate",
     "held_out",
@@ -17,3 +19,6 @@ __all__ = [
     "write_csv",
     "write_jsonl",
 ]
+
+# what loads torch waits until it is asked for
+__getattr__ = lazy(__name__, {"adapted": "torchgraft.serve.adaptive"})

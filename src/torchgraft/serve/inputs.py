@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -31,8 +31,8 @@ class Item:
 class Inputs:
     """Items, read while they are asked for; `total` is their number (0: not known before the end).
 
-    `findings` says what readers noticed (rows without text, columns found by their values); complete after the last
-    item.
+    `findings` says what readers noticed (rows that can't be parsed, columns found by their values); complete after the
+    last item.
     """
 
     items: Iterator[Item]
@@ -47,7 +47,8 @@ def open_inputs(
 
     image: files, and folders at any depth. text: csv, tsv, jsonl and parquet tables (the text column by name, or
     `options.text`), .txt files with one text a line, folders of these, and '-' for `stdin`. array: .npz, .npy, .mat.
-    Blank lines are skipped. Raises `DataError` naming every path that does not exist, or where nothing is found.
+    Blank lines of .txt files and of `stdin` are skipped. Raises `DataError` naming every path that does not exist, or
+    where nothing is found.
     """
     _must_exist(paths)
     if STDIN in paths and modality != "text":
@@ -118,9 +119,17 @@ def _lines(name: str, stream: IO[bytes] | Sequence[bytes]) -> Iterator[Item]:
 
 
 def _table(path: Path, options: ReadOptions | None, findings: list[Finding], modality: str) -> Iterator[Item]:
-    samples = read(path, options or ReadOptions())
+    samples = read(path, replace(options or ReadOptions(), every_row=True))
     if samples.modality != modality:
         raise DataError(f"{path} holds {samples.modality} samples; this graft takes {modality} samples.")
     findings.extend(finding for finding in samples.findings if finding.kind not in ("no_labels", "unlabelled"))
     for name, value in zip(samples.ids, samples.x, strict=True):
-        yield Item(id=name, value=value)
+        error = _unusable(value)
+        yield Item(id=name, value=None if error else value, error=error)
+
+
+def _unusable(value: str | np.ndarray) -> str:
+    """Why nothing can be said of a text or a row of numbers; nothing where it can."""
+    if isinstance(value, str):
+        return "" if value else "no text"
+    return "" if np.isfinite(value).all() else "holds NaN or Inf"

@@ -64,10 +64,12 @@ def shifted(graft: Graft, rows: Iterable[Row]) -> tuple[list[Row], np.ndarray]:
         return rows, np.array(graft.prior)
     found = estimate_prior(np.stack([row.probabilities for row in known]), np.array(graft.prior))
     adjusted = iter(found.adjusted)
-    return [row if row.probabilities is None else _moved(graft, row, next(adjusted)) for row in rows], found.prior
+    known = [row if row.probabilities is None else with_probabilities(graft, row, next(adjusted)) for row in rows]
+    return known, found.prior
 
 
-def _moved(graft: Graft, row: Row, p: np.ndarray) -> Row:
+def with_probabilities(graft: Graft, row: Row, p: np.ndarray) -> Row:
+    """The row of the same sample with other probabilities (C,): label and abstention follow from them."""
     label, unsure = graft.classes[int(p.argmax())], bool(p.max() < graft.threshold)
     return Row(id=row.id, label=label, abstained=unsure, probabilities=p)
 

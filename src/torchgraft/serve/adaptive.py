@@ -1,0 +1,185 @@
+"""Photos that look unlike those of training, predicted by a network that adapts to them (TENT, Wang et al. 2021)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import Tensor, nn
+
+from torchgraft.adapt import Net
+from torchgraft.adapt.tent import Options, Stream
+from torchgraft.backbones import Backbone
+from torchgraft.core.errors import OptionError
+from torchgraft.core.progress import SILENT, Progress
+from torchgraft.features import compose
+from torchgraft.features import mapping as mappings
+from torchgraft.model import Graft, LinearHead, MlpHead, Part, estimate_prior
+from torchgraft.serve.inputs import Item
+from torchgraft.serve.predict import Row, predict, with_probabilities
+from torchgraft.train.loader import ImageLoader
+from torchgraft.train.norm import norm_policy
+from torchgraft.train.select import collapsed
+
+BATCH = 64
+"""Photos that are normalised together."""
+
+_FEWEST = 2
+_WORKS = (
+    "What works: photos, one image backbone with BatchNorm (such as packaged/efficientnet_lite0), and a linear or mlp "
+    "head on its features, as `graft fit --method linear_probe` or lp_ft gives."
+)
+
+
+def adapted(
+    graft: Graft, items: Iterable[Item], *, batch: int = BATCH, rate: float = 1e-3, progress: Progress = SILENT
+) -> tuple[list[Row], str]:
+    """One row for each photo, in order, by a copy of the graft's network that adapts to them; and what was done.
+
+    Photos go through in a shuffled order (the same in every call) in runs of at most `batch` (4 or more), as equal as
+    can be. Each run is normalised with its own statistics and answered, then BatchNorm's scale and shift take one step
+    of Adam (`rate`) that lowers the mean entropy of the calibrated probabilities (Wang et al., "Tent: fully test-time
+    adaptation by entropy minimization", ICLR 2021). Every call starts anew; the graft stays as it is. Decoded photos
+    are held one run at a time, rows all at once.
+
+    The rows are those of `predict`, and the second value says why, where fewer than two runs can be read, or the
+    answers collapsed beside those (see `train.select.collapsed`). Raises `OptionError` for a graft that has no such
+    network, and for a batch or rate out of range.
+    """
+    options = Options(batch=batch, rate=rate)
+    stream, backbone = _stream(graft, options)
+    items = list(items)
+    rows = list(predict(graft, items, progress=progress))
+    places = [i for i, row in enumerate(rows) if row.probabilities is not None]
+    if len(places) < _FEWEST * batch:
+        few = f"{len(places)} photos can be read, and {_FEWEST} batches of {batch} are the least"
+        return rows, f"Not adapted, the model's own answers are given: {few}."
+    plain = np.stack([rows[i].probabilities for i in places])
+    paths = [items[i].value for i in places]
+    found, batches = _answers(stream, ImageLoader(paths, None, backbone.preprocessing, keep=0), progress)
+    found = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, plain)
+    fault = _fault(plain, found, graft)
+    if fault:
+        return rows, f"Not adapted, the model's own answers are given: adapting collapsed, {fault}."
+    for i, p in zip(places, found, strict=True):
+        rows[i] = with_probabilities(graft, rows[i], p)
+    changed = int((found.argmax(axis=1) != plain.argmax(axis=1)).sum())
+    return rows, f"Adapted to {len(places)} photos in {batches} batches: {changed} answers changed."
+
+
+def _answers(stream: Stream, loader: ImageLoader, progress: Progress) -> tuple[np.ndarray, int]:
+    """N x C probabilities in the loader's order, and the number of batches."""
+    batches = loader.plan(stream.options.batch, 0)
+    logits: list[Tensor] = []
+    with progress.bar(f"adapting to {len(loader)} photos", len(loader)) as bar:
+        for rows in batches:
+            logits.append(stream(loader.load(rows, None).inputs))
+            bar.advance(len(rows))
+    back = np.argsort(np.concatenate(batches))
+    return softmax(torch.cat(logits).double().numpy()[back], axis=1), len(batches)
+
+
+def _fault(plain: np.ndarray, found: np.ndarray, graft: Graft) -> str:
+    """Why the adapted answers look degenerate beside the graft's own; empty where they don't."""
+    prior = np.array(graft.prior) if graft.prior else plain.mean(axis=0)
+    return collapsed(found, prior, estimate_prior(plain, prior).prior)
+
+
+def _stream(graft: Graft, options: Options) -> tuple[Stream, Backbone]:
+    """A stream whose logits are the graft's, divided by its temperature; and the backbone it is made of."""
+    _refuse(graft)
+    part = graft.parts[0]
+    backbone = graft.loaded[part.source]
+    network = copy.deepcopy(compose(backbone, graft.backbones[part.source]["pooling"]))
+    if norm_policy(network) == "none":
+        raise OptionError(f"--adapt trains BatchNorm, and {part.source} has none. {_WORKS}")
+    if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
+        network = network.to(memory_format=torch.channels_last)
+    return Stream(Net.of_head(_calibrated(graft), nn.Sequential(network, _module(part.mapping))), options), backbone
+
+
+def _refuse(graft: Graft) -> None:
+    """Raise `OptionError`, with all that is wrong, for what is not a backbone of photos under a head with gradients."""
+    wrong = [] if graft.modality == "image" else [f"it takes {graft.modality} samples"]
+    if not isinstance(graft.head, LinearHead | MlpHead):
+        wrong.append(f"its head is of the kind {graft.head.kind}")
+    if len(graft.parts) != 1:
+        names = ", ".join(part.source for part in graft.parts)
+        wrong.append(f"it has {len(graft.parts)} sources of features ({names})" if names else "it looks at no feature")
+    wrong += [fault for part in graft.parts if (fault := _fault_of_part(graft, part))]
+    if wrong:
+        raise OptionError(f"--adapt can't adapt this model ({graft.method}): {'; '.join(wrong)}. {_WORKS}")
+
+
+def _fault_of_part(graft: Graft, part: Part) -> str:
+    if part.source not in graft.backbones:
+        return f"its features are of {part.source}, which is no backbone"
+    strange = [kind for kind in _kinds(part.mapping) if kind not in _MODULES]
+    return f"its features are mapped by {', '.join(strange)}" if strange else ""
+
+
+def _kinds(mapping: mappings.Mapping) -> list[str]:
+    if isinstance(mapping, mappings.Chain):
+        return [kind for one in mapping.mappings for kind in _kinds(one)]
+    return [mapping.kind]
+
+
+def _calibrated(graft: Graft) -> LinearHead | MlpHead:
+    """The head whose logits are the graft's, divided by its temperature."""
+    head = graft.head
+    weight, bias = head.weight / graft.temperature, head.bias / graft.temperature
+    if isinstance(head, MlpHead):
+        return MlpHead(head.inner, head.inner_bias, weight, bias)
+    return LinearHead(weight, bias)
+
+
+def _module(mapping: mappings.Mapping) -> nn.Module:
+    """A fitted mapping through which gradients pass."""
+    if isinstance(mapping, mappings.Chain):
+        return nn.Sequential(*map(_module, mapping.mappings))
+    return _MODULES[mapping.kind](mapping)
+
+
+class _Length1(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        return nn.functional.normalize(z, dim=1)
+
+
+class _Scaled(nn.Module):
+    """(z - mean) / scale."""
+
+    def __init__(self, mapping: mappings.Standardise) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mapping.mean))
+        self.register_buffer("scale", torch.from_numpy(mapping.scale))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z - self.mean) / self.scale
+
+
+class _Projected(nn.Module):
+    """(z - mean) P + offset."""
+
+    def __init__(self, mapping: mappings.Affine | mappings.Projection) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mapping.mean))
+        self.register_buffer("projection", torch.from_numpy(np.ascontiguousarray(mapping.projection)))
+        offset = mapping.offset if isinstance(mapping, mappings.Affine) else np.zeros(1, dtype=np.float32)
+        self.register_buffer("offset", torch.from_numpy(offset))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z - self.mean) @ self.projection + self.offset
+
+
+_MODULES = {
+    mappings.Identity.kind: lambda mapping: nn.Identity(),
+    mappings.L2.kind: lambda mapping: _Length1(),
+    mappings.Standardise.kind: _Scaled,
+    mappings.Affine.kind: _Projected,
+    mappings.PCA.kind: _Projected,
+    mappings.LDA.kind: _Projected,
+}
