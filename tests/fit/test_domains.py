@@ -29,10 +29,10 @@ def saved(path: Path, x: np.ndarray, y: np.ndarray | None = None) -> Path:
 
 
 def test_every_part_in_its_place(pair: Path) -> None:
-    given = str(pair / "test.npz")
-    found = loaded(pair / "bare.npz", pair / "source.npz", test=given, few_labels=given)
+    few, test = str(pair / "few.npz"), str(pair / "test.npz")
+    found = loaded(pair / "bare.npz", pair / "source.npz", test=test, few_labels=few)
     samples = found.samples
-    assert Counter(samples.split.tolist()) == {SOURCE: 72, TARGET: 81, FEW: 40, TEST: 40}
+    assert Counter(samples.split.tolist()) == {SOURCE: 72, TARGET: 81, FEW: 20, TEST: 40}
     assert samples.classes == ("ant", "bee", "cat")
     assert len(set(samples.ids)) == len(samples) == len(samples.x)
     with np.load(pair / "source.npz") as source, np.load(pair / "bare.npz") as target:

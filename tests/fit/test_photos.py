@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from torchgraft.backbones import timm
+from torchgraft.core.progress import SILENT
 from torchgraft.fit import FitOptions, fit
 
 
@@ -89,3 +91,19 @@ def test_killed_at_any_moment_it_can_be_resumed(photos: Path, backbone: str, tmp
     assert again["verdict"]["method"] == whole.report.data["verdict"]["method"]
     assert again["test"]["accuracy"] == pytest.approx(whole.report.data["test"]["accuracy"], abs=1e-6)
     assert not [p for p in out.iterdir() if p.name.startswith(".")], "drafts of the killed runs are cleared away"
+
+
+def test_settings_reach_the_training_and_its_curves_stay(photos: Path, backbone: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    lines: list[str] = []
+    options = FitOptions(
+        target=str(photos), backbone=backbone, method="full", rate=1e-3, epochs=1, out=str(tmp_path / "run"),
+        settings="rotation=15,noise=4,mixup=0,tracker=tensorboard",
+    )  # fmt: skip
+    fit(options, progress=SimpleNamespace(bar=SILENT.bar, say=lines.append))
+    said = next(line for line in lines if line.startswith("full: rate 1.0e-03"))
+    assert "On: rotation 15 (as asked), noise 4 (as asked)." in said
+    assert "mixup (as asked)" in said
+    assert "cutmix, smoothing (48 pictures, on from 5000)" in said
+    assert list((tmp_path / "run" / "curves").rglob("events.out.tfevents.*"))
+    assert not (tmp_path / "run" / "work").exists()

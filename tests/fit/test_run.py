@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,6 +219,13 @@ def _raising(error: Exception) -> Callable[..., None]:
         raise error
 
     return stop
+
+
+def test_what_trackers_write_is_not_in_the_folder_that_is_deleted(tmp_path: Path) -> None:
+    sources = SimpleNamespace(backbones={}, about={})
+    made = run_module.make_resources(sources, tmp_path / "run" / "work", Journal())
+    assert made.logs == tmp_path / "run" / "curves"
+    assert run_module.make_resources(sources, None, Journal()).logs is None
 
 
 def test_a_missing_target_is_named(tmp_path: Path) -> None:
