@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from torchgraft.backbones import Network
+from torchgraft.core.errors import OptionError
 from torchgraft.train.augment import AugmentOptions, suggest
 from torchgraft.train.loader import ImageLoader
 from torchgraft.tune._loaders import augmentation, loader_for
@@ -18,7 +19,7 @@ from torchgraft.tune._recipe import TrainOptions
 def test_texts_as_their_tokens(hard_text):
     problem = hard_text()
     backbone = problem.resources.backbones["test/text"]
-    batch = loader_for(problem, backbone, TrainOptions())[0].load(np.array([3, 1]), None)
+    batch = loader_for(problem, backbone, TrainOptions(), epochs=3)[0].load(np.array([3, 1]), None)
     assert batch.inputs[0].tolist() == backbone.tokenizer([problem.blocks["text"][i] for i in (3, 1)])
     assert batch.y.tolist() == problem.y[[3, 1]].tolist()
 
@@ -27,21 +28,26 @@ def test_tokens_are_hidden_where_asked(hard_text):
     problem = hard_text()
     problem = replace(problem, blocks={"text": [f"{text} {text}" for text in problem.blocks["text"]]})
     backbone = problem.resources.backbones["test/text"]
-    loader, words = loader_for(problem, backbone, TrainOptions(token_dropout=0.5))
+    loader, _, words = loader_for(problem, backbone, TrainOptions(token_dropout=0.5), epochs=3)
     rows = np.arange(8)
     plain, hidden = loader.load(rows, None), loader.load(rows, torch.Generator().manual_seed(0))
     assert not torch.equal(plain.inputs[0], hidden.inputs[0])
-    assert words == "50% of each text's tokens are hidden"
-    words = loader_for(problem, backbone, TrainOptions(mixup=0.2))[1]
-    assert words == "texts stay as they are; mixup and cutmix are for pictures, not used"
+    assert words == "On: token_dropout 0.5 (as asked). Off: smoothing (60 texts, on from 20000)."
+    words = loader_for(problem, backbone, TrainOptions(mixup=0.2, rotation=9), epochs=3)[2]
+    assert words == (
+        "texts stay as they are. Off: token_dropout, smoothing (60 texts, on from 20000); "
+        "rotation, mixup (not made for texts)."
+    )
 
 
 @pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4}, {"cutmix": 1.0}])
 def test_photos_are_mixed_where_asked(trained_photos, mixing):
     problem = trained_photos()
     backbone = problem.resources.backbones["test/photo"]
-    loader, words = loader_for(problem, backbone, TrainOptions(augment="none", **mixing))
-    assert words == "pictures stay as they are" + "".join(f" With {name} {value:g}." for name, value in mixing.items())
+    loader, settled, words = loader_for(problem, backbone, TrainOptions(augment="none", **mixing), epochs=3)
+    assert words.startswith("pictures stay as they are, but for what is asked. ")
+    assert all(f"{name} {value:g} (as asked)" in words for name, value in mixing.items())
+    assert {name: value for name in ("mixup", "cutmix") if (value := getattr(settled, name))} == mixing
     plain = loader.load(np.arange(8), None)
     assert plain.inputs[0].shape == (8, 16, 16, 3)
     assert plain.y.tolist() == problem.y[:8].tolist()
@@ -55,9 +61,25 @@ def test_augmentation_by_number_and_size(trained_photos):
     backbone = problem.resources.backbones["test/photo"]
     loader = _plain(problem, backbone)
     off, words = augmentation(problem, backbone, loader, TrainOptions(augment="none"))
-    assert (off, words) == (AugmentOptions(), "pictures stay as they are")
+    assert (off, words) == (AugmentOptions(), "pictures stay as they are, but for what is asked.")
     found, words = augmentation(problem, backbone, loader, TrainOptions())
     assert (found, words) in [suggest(24, 2, (16, 16), asymmetric=way) for way in (False, True)]
+
+
+def test_what_is_asked_for_takes_the_place_of_what_suits(trained_photos):
+    problem = trained_photos()
+    backbone = problem.resources.backbones["test/photo"]
+    asked = TrainOptions(rotation=15, noise=4.0, flip=0.0)
+    loader, _, words = loader_for(problem, backbone, asked, epochs=3)
+    suited = suggest(24, 2, (16, 16))[0]
+    assert loader.augment.options == replace(suited, rotation=15, noise=4.0, flip=0.0)
+    assert "On: rotation 15 (as asked), noise 4 (as asked)." in words
+    assert words.endswith(
+        "Off: flip (as asked); vertical_flip (only when asked); colour (12 a class, on from 16); "
+        "erasing, randaugment (12 a class, on from 256); mixup, cutmix, smoothing (24 pictures, on from 5000)."
+    )
+    with pytest.raises(OptionError, match="rotation expects a number from 0 to 180"):
+        loader_for(problem, backbone, TrainOptions(rotation=200), epochs=3)
 
 
 def test_pictures_whose_mirror_images_are_of_another_class_are_not_mirrored(trained_photos, tmp_path):

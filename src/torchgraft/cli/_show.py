@@ -47,7 +47,7 @@ def show_run(terminal: Terminal, run: Run) -> None:
     show_findings(terminal, [one for one in report["data"]["findings"] if one["severity"] != "note"])
     terminal.show(_domains(report) if "domains" in report else _ladder(report))
     for one in report["skipped"]:
-        terminal.show(f"not tried: {one['method']}: {one['reason']}")
+        terminal.show(f"left out: {one['method']}: {one['reason']}")
     for row in report["ladder"]:
         show_repairs(terminal, row)
     terminal.show(report["verdict"]["sentence"])

@@ -290,7 +290,7 @@ def _why_not(rung: Mapping[str, Any], report: Report) -> str:
 
 def _skipped(report: Report) -> str:
     rows = "".join(f"<li><b>{text(s['method'])}</b>: {text(s['reason'])}</li>" for s in report.get("skipped") or ())
-    return f"<details><summary>Not tried</summary><ul>{rows}</ul></details>" if rows else ""
+    return f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else ""
 
 
 def _by_class(rows: Sequence[Mapping[str, Any]]) -> str:

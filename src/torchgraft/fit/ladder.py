@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A rung that was not tried, and why."""
+    """A rung that was left out, before it was tried or after, and why."""
 
     name: str
     reason: str

@@ -62,7 +62,7 @@ class FitOptions:
     class_weight: str = _option("none", "none, or balanced: rare classes count as much as frequent ones.")
     rate: float = _option(0.0, "Learning rate of methods that train a backbone (0: found by trials).")
     epochs: int = _option(0, "Epochs of methods that train a backbone (0: as many as pay and fit the budget).")
-    settings: str = _option("", "Other settings of methods: layer_decay=0.65,ema=0.99 (see `graft list methods`).")
+    settings: str = _option("", "Other settings of methods: layer_decay=0.65,ema=0.99 (see `graft list METHOD`).")
     budget: str = _option("10m", "Wall-clock time that a run may take.")
     engine: str = _option("auto", "What runs the backbone: auto (measured here), torch, onnxruntime or openvino.")
     seed: int = _option(0, "Seed of the splits and of every method.")

@@ -40,6 +40,8 @@ OUTPUTS = ("model", "report.json", "report.html")
 WORK = "work"
 """Folder of checkpoints and decisions, while a run is under way."""
 JOURNAL = "journal.json"
+CURVES = "curves"
+"""Folder of what a tracker writes: it stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +199,12 @@ def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
 
 
 def make_resources(sources: Sources, folder: Path | None, journal: Journal, progress: Progress = SILENT) -> Resources:
-    """What methods that train a backbone may use."""
+    """What methods that train a backbone may use; `folder` is that of checkpoints, in the run's own (None: nowhere)."""
     return Resources(
         backbones=sources.backbones,
         poolings={name: about["pooling"] for name, about in sources.about.items()},
         folder=folder,
+        logs=folder.parent / CURVES if folder else None,
         journal=journal,
         progress=progress,
     )

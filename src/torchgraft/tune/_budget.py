@@ -65,7 +65,7 @@ def plan(
     epochs (or `least`) on at most `TRIAL` samples; a range test sees `tested` of them; measuring costs a third of
     training.
     """
-    wanted = epochs or max(int(np.clip(round(150 / np.sqrt(n)), 1, 12)), least)
+    wanted = epochs or wanted_epochs(n, least)
     lowest = epochs or max(wanted // 3, least)
     tries = [(tried, k) for tried in range(wanted, lowest - 1, -1) for k in range(len(folds), 0, -1)]
     for tried, k in sorted(tries, key=lambda one: one[1] == 1 < len(folds) or 2 * one[0] < wanted):
@@ -76,6 +76,11 @@ def plan(
     if left <= 0:
         return {"skip": "the budget was spent before it began: the budget has 0 s left"}
     return {"skip": f"it would take up to {MARGIN * cost * samples:.0f} s, the budget has {left:.0f} s left"}
+
+
+def wanted_epochs(n: int, least: int = 1) -> int:
+    """Epochs over n samples where there is time: 150 / sqrt(n), 1 to 12, and `least` at least."""
+    return max(int(np.clip(round(150 / np.sqrt(n)), 1, 12)), least)
 
 
 def trial_epochs(epochs: int, least: int) -> int:

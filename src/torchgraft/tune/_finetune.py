@@ -26,7 +26,7 @@ from torchgraft.train.optim import accelerator
 from torchgraft.train.range_test import RangeTest, range_test
 from torchgraft.train.step import Phase, Validate
 from torchgraft.tune import _runs
-from torchgraft.tune._budget import MARGIN, TRIAL, Timed, plan, trial_epochs
+from torchgraft.tune._budget import MARGIN, TRIAL, Timed, plan, trial_epochs, wanted_epochs
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
 from torchgraft.tune._path import calibrated_loss, dense_source, probe_heads, sample_weights
@@ -51,14 +51,15 @@ class _FineTuning:
     """One call of `fine_tune`."""
 
     def __init__(self, problem: Problem, options: TrainOptions, recipe: Recipe, method: str) -> None:
-        self.problem, self.options, self.recipe, self.method = problem, options, recipe, method
+        self.problem, self.recipe, self.method = problem, recipe, method
         self.resources = problem.resources
         known = replace(problem, blocks={name: problem.blocks[name] for name in self.resources.backbones})
         self.source = dense_source(known, options.source)
         self.backbone: Backbone = self.resources.backbones[self.source]
         self.mapping = L2() if recipe.probe else Identity()
         self.classes = len(problem.classes)
-        self.loader, self.said = loader_for(problem, self.backbone, options)
+        epochs = options.epochs or wanted_epochs(len(problem.y), recipe.least)
+        self.loader, self.options, self.said = loader_for(problem, self.backbone, options, epochs=epochs)
         self.key = f"{method}:{self.source}"
 
     def run(self) -> Candidate:

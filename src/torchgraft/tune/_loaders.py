@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
@@ -14,26 +12,26 @@ from torchgraft.train.loader import ImageLoader, TextLoader, outputs
 from torchgraft.train.mix import MixOptions
 from torchgraft.train.step import Loader
 from torchgraft.train.tokens import TokenOptions
+from torchgraft.tune._augmenting import Size, Told, adjust, settle, words
+from torchgraft.tune._options import TrainOptions
 from torchgraft.tune.base import Problem
-
-if TYPE_CHECKING:
-    from torchgraft.tune._recipe import TrainOptions
-
 
 _MIRRORED = 200
 """Pictures whose mirror images are looked at before any is mirrored in training."""
 
 
-def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> tuple[Loader, str]:
-    """All N samples of the problem, decoded or tokenised for this backbone; how they are augmented, in words."""
+def loader_for(problem: Problem, backbone: Backbone, options: Told, *, epochs: int) -> tuple[Loader, Told, str]:
+    """All N samples of the problem, decoded or tokenised for this backbone; the options with all that was left to the
+    data; how it was augmented and regularised, in words. Samples are seen `epochs` times at most.
+    """
     values, classes = problem.blocks[backbone.modality], len(problem.classes)
+    size = Size(modality=backbone.modality, samples=len(problem.y), classes=classes, epochs=epochs)
+    options, on, off = settle(options, size)
     if backbone.modality == "text":
-        hidden = options.token_dropout
-        tokens = TokenOptions(dropout=hidden)
-        words = f"{hidden:.0%} of each text's tokens are hidden" if hidden else "texts stay as they are"
-        words += "; mixup and cutmix are for pictures, not used" if options.mixup or options.cutmix else ""
-        return TextLoader(values, problem.y, backbone, classes=classes, tokens=tokens), words
-    loader = ImageLoader(
+        tokens = TokenOptions(dropout=options.token_dropout)
+        loader = TextLoader(values, problem.y, backbone, classes=classes, tokens=tokens)
+        return loader, options, f"texts stay as they are. {words(on, off)}" if tokens.off else words(on, off)
+    plain = ImageLoader(
         values,
         problem.y,
         backbone.preprocessing,
@@ -41,21 +39,24 @@ def loader_for(problem: Problem, backbone: Backbone, options: TrainOptions) -> t
         mixing=MixOptions(mixup=options.mixup, cutmix=options.cutmix),
         progress=problem.resources.progress,
     )
-    augment, words = augmentation(problem, backbone, loader, options)
-    on = [f"{name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(options, name))]
-    words += f" With {' and '.join(on)}." if on else ""
-    words += " Hidden tokens are for texts, not used." if options.token_dropout else ""
-    return loader.augmented(augment), words
+    suggested, why = augmentation(problem, backbone, plain, options)
+    augment, more, still = adjust(suggested, options, len(problem.y) / classes)
+    off = {reason: [*still.get(reason, ()), *off.get(reason, ())] for reason in (*still, *off)}
+    return plain.augmented(augment), options, f"{why} {words([*more, *on], off)}"
 
 
 def augmentation(
     problem: Problem, backbone: Backbone, loader: ImageLoader, options: TrainOptions
 ) -> tuple[AugmentOptions, str]:
-    """None, or what suits the number of pictures, their size, and whether a mirror image keeps its class; and why."""
+    """None, or what suits the number of pictures, their size, and whether a mirror image keeps its class; and why.
+
+    Mirror images are not looked at where the options say how many there are to be.
+    """
     if options.augment == "none":
-        return AugmentOptions(), "pictures stay as they are"
+        return AugmentOptions(), "pictures stay as they are, but for what is asked."
     size = _typical_size(problem.blocks["image"])
-    return suggest(len(problem.y), len(problem.classes), size, asymmetric=not _mirrors(problem, backbone, loader))
+    asymmetric = options.flip is None and not _mirrors(problem, backbone, loader)
+    return suggest(len(problem.y), len(problem.classes), size, asymmetric=asymmetric)
 
 
 def _mirrors(problem: Problem, backbone: Backbone, loader: ImageLoader) -> bool:

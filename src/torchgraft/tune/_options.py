@@ -34,17 +34,29 @@ class TrainOptions(EncoderOptions):
     """What training a backbone with its classifier can be told beside.
 
     Without a `rate`, short trials on the first fold tell; without `epochs` there are as many as fit, at most
-    150 / sqrt(N). `norm`: BatchNorm policy frozen, affine, adapt, train or auto; `augment`: auto or none; `mixup`,
-    `cutmix`: their alpha (0: off); `token_dropout`: share of a text's tokens that is hidden in training, in [0, 1);
-    `smoothing`: label smoothing; `logit_adjustment`: tau.
+    150 / sqrt(N). `norm`: BatchNorm policy frozen, affine, adapt, train or auto; `logit_adjustment`: tau.
+
+    `augment`: auto (crops and what follows by the number and size of the pictures) or none (only what is asked for).
+    The other settings are None where they are left to the data (see `_augmenting`); a value, 0 for off, is taken as it
+    is. For pictures: `rotation`, up to so many degrees (0 to 180); `noise`, standard deviation in grey levels (0 to
+    255); `flip`, `vertical_flip`, `erasing`, probabilities (0 to 1); `colour`, change of brightness, contrast and
+    saturation (0 to 1); `randaugment`, magnitude (0 to 10); `mixup`, `cutmix`, their alpha (0 and more). For texts:
+    `token_dropout`, share of the tokens that is hidden, in [0, 1). For both: `smoothing` of the labels, in [0, 1).
     """
 
     norm: str = "auto"
     augment: str = "auto"
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    token_dropout: float = 0.0
-    smoothing: float = 0.0
+    rotation: float | None = None
+    noise: float | None = None
+    flip: float | None = None
+    vertical_flip: float | None = None
+    colour: float | None = None
+    erasing: float | None = None
+    randaugment: float | None = None
+    mixup: float | None = None
+    cutmix: float | None = None
+    token_dropout: float | None = None
+    smoothing: float | None = None
     logit_adjustment: float = 0.0
 
 
