@@ -59,16 +59,16 @@ def _taus(arguments: argparse.Namespace) -> None:
     print(f"| set | draws | {' | '.join(shorts)} |\n|---|---|{'---|' * len(shorts)}")
     reached, seeds = {}, {}
     for name in sets:
-        done = {
-            seed
-            for seed in {r["seed"] for r in truth}
-            if sum(r["set"] == name and r["seed"] == seed for r in truth) == 8
-        }
+        draws = [row["seed"] for row in truth if row["set"] == name]
+        done = {seed for seed in draws if draws.count(seed) == len(shorts)}  # those of all networks
         seeds[name] = sorted(done)
         own = [row for row in truth if row["set"] == name and row["seed"] in done]
+        if not done:
+            continue
         reached[name] = np.array([100 * np.mean([r["lp_ft"] for r in own if r["backbone"] == b]) for b in shorts])
         print(f"| {name} | {len(done)} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
     found, cpu = {}, 0.0
+    sets = [name for name in sets if seeds[name]]
     for name in sets:
         found[name], spent = _scores(arguments, name, seeds[name])
         cpu += spent
@@ -132,13 +132,14 @@ def _coverage(arguments: argparse.Namespace) -> None:
 
 
 def _halving(arguments: argparse.Namespace) -> None:
-    print("| set | draw | top pick of all | of the race | share of the cost | rounds run |\n|---|---|---|---|---|---|")
-    same, shares = [], []
+    print("| set | draw | top of all | of the race | points behind | share of the cost | rounds run |")
+    print("|---|---|---|---|---|---|---|")
+    same, shares, lost = [], [], []
     for name in arguments.sets or RACES:
         samples = whole(name, arguments.data, arguments.work)
         samples = samples.take(samples.split != "test")
+        some = np.sort(np.random.default_rng(0).permutation(len(samples))[: RACES[name]])
         for seed in range(arguments.seeds):
-            some = np.sort(np.random.default_rng(seed).permutation(len(samples))[: RACES[name]])
             contest = _contest(samples.take(some), arguments, seed)
             pace = {one: _pace(one, contest.samples) for one in contest.names}
             shared = rounds(contest.samples.y, seed)
@@ -146,15 +147,23 @@ def _halving(arguments: argparse.Namespace) -> None:
             raced = race(contest.names, shared, contest.ask, seed=seed)
             cost = sum(pace[p.standing.name] * p.samples for p in raced)
             share = cost / sum(pace[p.standing.name] * p.samples for p in full)
-            tops = [places[0].standing.name.rpartition("/")[2] for places in (full, raced)]
-            same.append(tops[0] == tops[1])
+            first, found = (places[0].standing.name for places in (full, raced))
+            mean = {p.standing.name: np.mean([100 * e.value for e in p.standing.scores.values()]) for p in full}
+            same.append(first == found)
+            lost.append(mean[first] - mean[found])
             shares.append(share)
             print(
-                f"| {name} | {seed} | {tops[0]} | {tops[1]} | {share:.2f} | {sorted({p.samples for p in raced})} |",
+                f"| {name} | {seed} | {_short(first)} | {_short(found)} | {lost[-1]:.2f} | {share:.2f} "
+                f"| {sorted({p.samples for p in raced})} |",
                 flush=True,
             )
+    print(f"Points behind, mean: {np.mean(lost):.2f}.")
     cost = f"{np.mean(shares):.2f} of the cost (worst {max(shares):.2f})"
     print(f"\nSame top pick in {sum(same)} of {len(same)}, at {cost}.")
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B006 - one measurement a network

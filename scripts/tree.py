@@ -12,7 +12,10 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 PACKAGE = TOP / "src" / "torchgraft"
 START, END = "<!-- tree -->", "<!-- /tree -->"
-ROOMS = ("core", "data backbones", "features", "model", "train", "tune align adapt rank", "evaluate", "fit", "serve", "cli")
+ROOMS = (
+    *("core", "data backbones", "features", "model", "train"),
+    *("tune align adapt rank", "evaluate", "fit", "serve", "cli"),
+)
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
 
 

@@ -56,7 +56,7 @@ def make_domain() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a labelled source and a target that is turned and moved, with labels, without, and with wrong ones;
-    40 more samples like the target (`test.npz`), 20 more (`few.npz`), and the source once again without labels (`same.npz`).
+    40 more samples like the target (`test.npz`), 20 more (`few.npz`), and the source without labels (`same.npz`).
     """
     path = tmp_path_factory.mktemp("pair")
     xs, ys = domain(72, seed=0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from torchgraft.evaluate.standings import Outcomes, Standing, standings
 
-HOPE = 0.1
+HOPE = 0.2
 """Chance of being the best from which a contestant of the lower half goes on nevertheless."""
 
 Ask = Callable[[str, np.ndarray], Outcomes]

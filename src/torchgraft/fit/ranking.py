@@ -31,7 +31,7 @@ MOST = 4000
 SIMILARITY = "confidence"
 """The score that tells how near pretraining was."""
 
-FIRST = 128
+FIRST = 100
 """Samples of the first round at least; 8 of each class too."""
 
 
