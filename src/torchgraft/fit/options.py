@@ -80,9 +80,10 @@ class FitOptions:
             *_unreadable(lambda _: self.for_methods(), self.settings),
         ]
         limited = self.max_latency or self.max_size or self.licence != "any"
-        if limited and self.backbone != "auto":
+        if limited and (self.backbone != "auto" or self.source or self.from_model):
             problems.append(
-                "--max-latency, --max-size and --licence go with --backbone auto: named ones are used as they are."
+                "--max-latency, --max-size and --licence go with --backbone auto, and with labels of TARGET: "
+                "elsewhere nothing is ranked."
             )
         if not 0 <= self.rate < 1:
             problems.append(f"--rate expects a number from 0, below 1, got {self.rate!r}.")
