@@ -17,7 +17,7 @@ def test_it_is_cross_validated_logistic_regression(evidence) -> None:
     best, accuracy = np.inf, 0.0
     for c in linear_probe.PENALTIES:
         loss, right = 0.0, np.zeros(200)
-        for fit, held in folds(given.y, seed=0, k=5):
+        for fit, held in folds(given.y, seed=0, k=10):
             centred = z - z[fit].mean(axis=0)
             scale = 1 / np.sqrt((centred[fit] ** 2).mean(axis=0).sum())
             model = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(centred[fit] * scale, given.y[fit])
@@ -50,3 +50,9 @@ def test_one_class_only_is_told(evidence) -> None:
     given = evidence()
     with pytest.raises(DataError, match="one class only"):
         linear_probe.score(Evidence(z=given.z, y=np.zeros(120, dtype=int), n_classes=1))
+
+
+def test_intervals_are_widened_as_nadeau_and_bengio_have_it() -> None:
+    """By hand: ten folds, n_held / n_fit = 1 / 9, so (1 / 10 + 1 / 9) over 1 / 10."""
+    assert linear_probe.correction(200) == pytest.approx(np.sqrt((1 / 10 + 1 / 9) / (1 / 10)))
+    assert linear_probe.correction(5000) == pytest.approx(1.5)

@@ -15,8 +15,9 @@ from torchgraft.core import registry
 from torchgraft.core.errors import UnknownName
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory, wait_passively
+from torchgraft.core.types import Estimate
 from torchgraft.data import Finding, Samples
-from torchgraft.evaluate.standings import better
+from torchgraft.evaluate.standings import Standing, better
 from torchgraft.features.speed import Speed
 from torchgraft.fit._candidates import candidates, limits_of
 from torchgraft.fit._contest import SCORES, Arrays, Contest, Networks
@@ -24,6 +25,7 @@ from torchgraft.fit._inputs import load_data
 from torchgraft.fit._race import Place, race
 from torchgraft.fit.ladder import Skipped
 from torchgraft.fit.options import FitOptions, RankOptions
+from torchgraft.rank import linear_probe
 
 MOST = 4000
 """Samples that a ranking looks at, at most."""
@@ -69,7 +71,7 @@ class Ranked:
         about, speed = self.about, self.speed
         return {
             "backbone": self.name,
-            "accuracy": scores[SCORES[0]].to_dict(),
+            "accuracy": predicted(self.place.standing, self.place.samples).to_dict(),
             "knn": scores["knn"].to_dict(),
             "rank": self.place.standing.rank,
             "chance_best": self.place.chance_best,
@@ -90,6 +92,16 @@ class Ranked:
             "front": self.front,
             "knee": self.knee,
         }
+
+
+def predicted(standing: Standing, samples: int) -> Estimate:
+    """Accuracy of the probe on new samples, with a 95 % interval: the bootstrap's, widened.
+
+    See `rank.linear_probe.correction`: answers of a cross-validation depend on each other.
+    """
+    found, wider = standing.scores[SCORES[0]], linear_probe.correction(samples)
+    low, high = (found.value + wider * (end - found.value) for end in (found.low, found.high))
+    return Estimate(found.value, max(low, 0.0), min(high, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +266,7 @@ def _dominates(a: Ranked, b: Ranked) -> bool:
 def advice(rows: Sequence[Ranked]) -> str:
     """One sentence: what to start from, how right it will be, and what stands against it."""
     knee = next(row for row in rows if row.knee)
-    estimate = knee.place.standing.scores[SCORES[0]]
+    estimate = predicted(knee.place.standing, knee.place.samples)
     said = (
         f"Start from {knee.name}: a linear probe on it is right on about {100 * estimate.value:.1f} % "
         f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}] of new samples"
