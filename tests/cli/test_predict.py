@@ -10,6 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from torchgraft import backbones
+from torchgraft.backbones import Backbone, Network
+from torchgraft.core.types import ImagePreprocessing
+from torchgraft.features.mapping import Identity
+from torchgraft.model import Graft, LinearHead, Part
 
 
 def test_rows_on_stdout(graft, run: Path, rows: Path) -> None:
@@ -83,3 +92,63 @@ def test_nothing_readable_is_a_mistake_told_with_its_rows(graft, sentences: Path
     assert done.code == 2
     assert "nothing could be predicted: 2 samples given" in done.err
     assert done.out.count("not UTF-8") == 2
+
+
+def test_adapting_says_what_was_done(graft, photographs: tuple[Path, Path]) -> None:
+    model, album = photographs
+    done = graft("predict", model, album, "--adapt", "--quiet")
+    table = list(csv.DictReader(io.StringIO(done.out)))
+    assert done.code == 0
+    assert [row["label"] for row in table] == ["red"] * 64 + ["blue"] * 64
+    assert done.err == "Adapted to 128 photos in 2 batches: 0 answers changed.\n"
+
+
+def test_too_few_to_adapt_to_is_said(graft, photographs: tuple[Path, Path]) -> None:
+    model, album = photographs
+    done = graft("predict", model, album / "000.png", "--adapt", "--quiet")
+    assert (done.code, done.out.count("red,0.")) == (0, 1)
+    assert done.err.startswith("Not adapted, the model's own answers are given: 1 photos can be read")
+
+
+def test_what_cannot_adapt_ends_with_2(graft, run: Path, rows: Path, sentences: Path) -> None:
+    for model in (run, sentences):
+        done = graft("predict", model, rows, "--adapt")
+        assert (done.code, done.out) == (2, "")
+        assert "--adapt can't adapt this model" in done.err
+    both = graft("predict", run, rows, "--adapt", "--label-shift")
+    assert both.code == 2
+    assert "Give one of them" in both.err
+
+
+@pytest.fixture
+def photographs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, Path]:
+    """A saved model of the mean colour, with BatchNorm, and 128 photos: red ones, then blue ones."""
+    module = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.BatchNorm2d(3)).eval()
+    module[0].weight.data = torch.eye(3)[:, :, None, None]
+    backbone = Backbone(
+        name="test/colour",
+        parameters=9,
+        build=lambda: Network(module=module),
+        layout="map",
+        width=3,
+        pooling="avg",
+        preprocessing=ImagePreprocessing(size=8, resize=8, mean=(0.5,) * 3, std=(0.2,) * 3),
+        licence="none",
+        revision="colour-1",
+    )
+    monkeypatch.setattr(backbones, "load", lambda name: backbone)
+    Graft(
+        parts=(Part("test/colour", Identity()),),
+        head=LinearHead(np.array([[1.0, 0, 0], [0, 0, 1.0]]), np.zeros(2)),
+        classes=("red", "blue"),
+        modality="image",
+        method="by hand",
+        backbones={"test/colour": {"name": "test/colour", "revision": "colour-1", "pooling": "avg", "licence": "none"}},
+        prior=(0.5, 0.5),
+    ).save(tmp_path / "model")
+    rng = np.random.default_rng(0)
+    (tmp_path / "album").mkdir()
+    for i in range(128):
+        x = rng.normal([170, 128, 85] if i < 64 else [85, 128, 170], 10, (8, 8, 3))
+        Image.fromarray(x.astype(np.uint8)).save(tmp_path / "album" / f"{i:03}.png")
+    return tmp_path / "model", tmp_path / "album"

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from torchgraft.core.errors import DataError
 from torchgraft.core.types import ImagePreprocessing
+from torchgraft.data import _images as checked
 from torchgraft.features import decode as room
 from torchgraft.features.decode import decode, fit, pixels
 
@@ -150,6 +151,10 @@ def bomb(width: int, height: int) -> bytes:
 def test_bombs_are_refused_before_they_are_decoded(side) -> None:
     with pytest.raises(DataError, match="too large to be decoded safely"):
         pixels(bomb(side, side))
+
+
+def test_the_data_check_refuses_what_is_refused_here() -> None:
+    assert room.MAX_PIXELS == checked.MAX_PIXELS
 
 
 def test_huge_jpegs_are_refused(noise, encode, monkeypatch) -> None:

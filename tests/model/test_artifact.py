@@ -36,6 +36,12 @@ def test_reads_what_was_written(folder: Path) -> None:
     ]
 
 
+def test_a_single_number_keeps_its_shape(tmp_path: Path) -> None:
+    """BatchNorm counts its batches in one; a network refuses an array of length 1 in its place."""
+    write(tmp_path / "model", Artifact(config={}, arrays={"count": np.array(3)}, check={}), card="")
+    assert read(tmp_path / "model").arrays["count"].shape == ()
+
+
 def test_the_folder_of_the_run_is_accepted(folder: Path) -> None:
     assert read(folder.parent).config == {"method": "lda"}
 

@@ -57,6 +57,10 @@ def run(
         bool,
         typer.Option("--label-shift", help="Classes may be more or less frequent here than in training: estimate it."),
     ] = False,
+    adapt: Annotated[
+        bool,
+        typer.Option("--adapt", help="Photos look unlike those of training (another camera, blur): adapt to them."),
+    ] = False,
 ) -> None:
     """Write one row for each sample: id, label, confidence, abstained, the probability of every class, error.
 
@@ -66,6 +70,8 @@ def run(
     kind = _format(format, out)
     if out and Path(out).is_dir():
         raise OptionError(f"--out {out} is a folder. Expected the name of a file to write.")
+    if adapt and label_shift:
+        raise OptionError("--adapt and --label-shift each explain all of the change by one cause. Give one of them.")
     from torchgraft.cli._show import note_findings
     from torchgraft.data import ReadOptions
     from torchgraft.model import load
@@ -74,23 +80,32 @@ def run(
     graft = load(model)
     stdin = sys.stdin.buffer if "-" in paths else None
     inputs = open_inputs(paths, graft.modality, options=ReadOptions(text=text), stdin=stdin)
-    counts = _write(terminal, graft, inputs.items, kind, out, label_shift)
+    rows = _rows(terminal, graft, inputs.items, label_shift, adapt)
+    counts = _write(terminal, graft, rows, kind, out)
     note_findings(terminal, inputs.findings)
     _sum_up(terminal, counts, out)
 
 
-def _write(
-    terminal: Terminal, graft: Graft, items: Iterable[Item], kind: str, out: str | None, label_shift: bool
-) -> dict[str, int]:
+def _rows(terminal: Terminal, graft: Graft, items: Iterable[Item], label_shift: bool, adapt: bool) -> Iterable[Row]:
     from torchgraft import serve
 
-    write = serve.write_jsonl if kind == "jsonl" else serve.write_csv
-    counts = {"predicted": 0, "abstained": 0, "unreadable": 0}
-    rows: Iterable[Row] = serve.predict(graft, items, progress=terminal.progress)
+    if adapt:
+        rows, done = serve.adapted(graft, items, progress=terminal.progress)
+        terminal.note(done)
+        return rows
+    rows = serve.predict(graft, items, progress=terminal.progress)
     if label_shift:
         rows, prior = serve.shifted(graft, rows)
         shares = zip(graft.classes, graft.prior, prior, strict=True)
         terminal.progress.say("Class frequencies: " + ", ".join(f"{c} {a:.0%} -> {b:.0%}" for c, a, b in shares))
+    return rows
+
+
+def _write(terminal: Terminal, graft: Graft, rows: Iterable[Row], kind: str, out: str | None) -> dict[str, int]:
+    from torchgraft import serve
+
+    write = serve.write_jsonl if kind == "jsonl" else serve.write_csv
+    counts = {"predicted": 0, "abstained": 0, "unreadable": 0}
     with _stream(out) as stream:
         for row in write(stream, rows, graft.classes):
             _count(terminal, counts, row)

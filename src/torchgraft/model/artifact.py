@@ -40,7 +40,7 @@ def write(path: Path, artifact: Artifact, *, card: str) -> None:
         new.mkdir()
         # save() and write_bytes, since save_file makes files that only their owner can read
         for name, arrays in (("model", artifact.arrays), ("check", artifact.check)):
-            data = save({key: np.ascontiguousarray(a) for key, a in arrays.items()})
+            data = save({key: np.asarray(a, order="C") for key, a in arrays.items()})
             (new / f"{name}.safetensors").write_bytes(data)
         write_json(new / "graft.json", {"format": FORMAT, **artifact.config})
         (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
