@@ -18,7 +18,7 @@ lint: $(VENV)/test
 
 docs: $(VENV)/docs
 	$(BIN)/python scripts/cli_page.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # torch comes first and alone: the version that constraints.txt names, before another package asks for a newer one
 $(VENV)/torch: constraints.txt
