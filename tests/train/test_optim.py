@@ -148,3 +148,13 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch, tracker: str) -> 
     install = r"'torchgraft\[tensorboard\]'" if tracker == "tensorboard" else tracker
     with pytest.raises(UserError, match=rf"tracker {tracker} needs {tracker}\. Install it: pip install {install}\."):
         optim.accelerator(tracker=tracker)
+
+
+def test_what_a_tracker_says_is_told() -> None:
+    class Refusing:
+        def init_trackers(self, name: str) -> None:
+            raise RuntimeError(f"no store for {name}\nand much more")
+
+    optim.begin_tracking(Refusing(), "", "run")
+    with pytest.raises(UserError, match="tracker mlflow could not begin: RuntimeError: no store for run$"):
+        optim.begin_tracking(Refusing(), "mlflow", "run")

@@ -131,8 +131,7 @@ class _Training:
         if not len(self.loader):
             raise DataError("there is nothing to train on: expected at least one sample.")
         stored = self._stored()
-        if self.options.tracker:
-            self.accelerator.init_trackers(self.file.stem if self.file else "torchgraft")
+        optim.begin_tracking(self.accelerator, self.options.tracker, self.file.stem if self.file else "torchgraft")
         with optim.own_randomness(self.engine.device):
             if stored:
                 self._resume(stored)

@@ -102,6 +102,17 @@ def accelerator(precision: str = "auto", tracker: str = "", folder: str = "") ->
     )
 
 
+def begin_tracking(accelerator: Accelerator, tracker: str, name: str) -> None:
+    """Open a run called `name` in the tracker, if there is one. Raises `UserError` with what the tracker says."""
+    if not tracker:
+        return
+    try:
+        accelerator.init_trackers(name)
+    except Exception as error:  # the boundary: trackers fail for want of a login, a network, a store
+        said = str(error).strip().partition("\n")[0][:300]
+        raise UserError(f"tracker {tracker} could not begin: {type(error).__name__}: {said}") from error
+
+
 def from_main(accelerator: Accelerator, values: Iterable[float]) -> list[float]:
     """The main process's numbers, the same for all."""
     if accelerator.num_processes == 1:
