@@ -24,7 +24,7 @@ from torchgraft.core import registry
 from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
 from torchgraft.evaluate.standings import standings
-from torchgraft.fit._candidates import described
+from torchgraft.fit._candidates import Limits, candidates
 from torchgraft.fit._contest import SCORES, Networks
 from torchgraft.fit._race import race
 from torchgraft.fit.ranking import predicted, rounds
@@ -197,7 +197,8 @@ def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B00
 
 def _contest(samples: Samples, arguments: argparse.Namespace, seed: int) -> Networks:
     names = backbones(arguments.weights, arguments.work)
-    known = {name: described(name, "image") for name in names}
+    known, _ = candidates("image", ",".join(names), Limits())
+    known = {name: known[name] for name in names}  # in the order of `IMAGENET`
     return Networks(replace(samples, findings=()), known, engine="torch", seed=seed, progress=SILENT)
 
 

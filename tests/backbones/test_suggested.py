@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from torchgraft import backbones
-from torchgraft.backbones import Suggestion, _suggested, timm, transformers
+from torchgraft.backbones import Offer, _suggested, timm, transformers
 from torchgraft.core.errors import OptionError
 
 ALL = [one for known in _suggested.SUGGESTED.values() for one in known]
@@ -62,7 +62,7 @@ def test_timm_knows_them_with_weights_and_this_licence() -> None:
 
 
 @pytest.mark.parametrize("one", backbones.suggestions("image", "small"), ids=lambda one: one.name)
-def test_what_is_said_is_true_of_the_network(one: Suggestion) -> None:
+def test_what_is_said_is_true_of_the_network(one: Offer) -> None:
     with torch.device("meta"):
         model = timm.library().create_model(one.name.removeprefix("timm/"), pretrained=False)
     in_file = sum(z.numel() * z.element_size() for z in model.state_dict().values())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from torchgraft.backbones import Offer, Suggestion
+from torchgraft.backbones import Offer
 from torchgraft.core.errors import OptionError
 from torchgraft.fit import _candidates
 from torchgraft.fit._candidates import Limits, candidates, limits_of
@@ -14,7 +14,7 @@ from torchgraft.fit.options import RankOptions
 
 SMALL = Offer(name="packaged/small", modality="image", width=1, parameters=2, size=8_000_000, licence="Apache-2.0")
 BIG = replace(SMALL, name="packaged/big", parameters=9, size=36_000_000, licence="cc-by-nc-4.0")
-FAR = Suggestion(name="timm/far", modality="image", width=1, parameters=5, size=20_000_000, licence="mit")
+FAR = Offer(name="timm/far", modality="image", width=1, parameters=5, size=20_000_000, licence="mit")
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ def test_a_network_is_surer_of_its_own_photos_than_of_noise(shared_data: Path, t
 
     from torchgraft.core.progress import SILENT
     from torchgraft.data import ReadOptions, read
-    from torchgraft.fit._candidates import described
+    from torchgraft.fit._candidates import Limits, candidates
     from torchgraft.fit._contest import Networks
 
     name, rng = "packaged/efficientnet_lite0", np.random.default_rng(0)
@@ -41,7 +41,7 @@ def test_a_network_is_surer_of_its_own_photos_than_of_noise(shared_data: Path, t
         (tmp_path / "own" / path.name).symlink_to(path.resolve())
         Image.fromarray(rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)).save(tmp_path / "noise" / f"{i}.png")
     samples = read(tmp_path, ReadOptions())
-    contest = Networks(samples, {name: described(name, "image")}, engine="torch", seed=0, progress=SILENT)
+    contest = Networks(samples, candidates("image", name, Limits())[0], engine="torch", seed=0, progress=SILENT)
     z, kept = contest.features(name, np.arange(len(samples)))
     p, own = contest.source(name, z), samples.y[kept] == samples.classes.index("own")
     assert confidence.score(given(p[own])) > confidence.score(given(p[~own])) + 0.3

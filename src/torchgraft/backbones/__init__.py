@@ -5,12 +5,12 @@ Importing this room loads no heavy library; a provider's libraries are imported 
 
 from __future__ import annotations
 
-from torchgraft.backbones._suggested import Suggestion, suggested
+from torchgraft.backbones._suggested import SIZES, suggested
 from torchgraft.backbones.base import Backbone, Network, Offer, Tokenizer
 from torchgraft.core import registry
 from torchgraft.core.errors import UserError, did_you_mean, shorten
 
-__all__ = ["Backbone", "Network", "Offer", "Suggestion", "Tokenizer", "at_hand", "load", "offers", "suggestions"]
+__all__ = ["SIZES", "Backbone", "Network", "Offer", "Tokenizer", "at_hand", "load", "offers", "suggestions"]
 
 
 def load(name: str) -> Backbone:
@@ -42,7 +42,7 @@ def at_hand(modality: str) -> list[str]:
     return [offer.name for offer in offers(modality)]
 
 
-def suggestions(modality: str, size: str = "small") -> list[Suggestion]:
+def suggestions(modality: str, size: str = "small") -> list[Offer]:
     """Well-kept backbones that a download would add, the smallest first; nothing is asked of a network.
 
     `modality` is image or text, `size` that of the weights file: small (below 30 MB), medium (30 to 150 MB) or large

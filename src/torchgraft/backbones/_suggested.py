@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from torchgraft.backbones.base import Offer
 from torchgraft.core.errors import OptionError, did_you_mean
 
 SIZES = {"small": 30, "medium": 150, "large": 500}
 """Each class of sizes, with what its weights files stay under, in 10^6 bytes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Suggestion:
-    """A backbone of a hub, described without loading it.
-
-    `name` is the full name (provider/name), `size` the bytes of the weights file (to 10^5), `parameters` and `width`
-    as in `Offer`, `imagenet` the published top-1 accuracy on ImageNet-1k in % at the size that the provider uses,
-    None for texts and where the weights have no classifier, `note` a few words for people.
-    """
-
-    name: str
-    modality: str
-    width: int
-    parameters: int
-    size: int
-    licence: str
-    imagenet: float | None = None
-    note: str = ""
-
-
 def _image(
     name: str, width: int, parameters: int, size: float, imagenet: float | None, note: str, licence: str = "apache-2.0"
-) -> Suggestion:
-    return Suggestion(
-        name=f"timm/{name}",
-        modality="image",
+) -> Offer:
+    return _offer(f"timm/{name}", "image", width, parameters, size, licence, note, imagenet)
+
+
+def _text(name: str, width: int, parameters: int, size: float, licence: str, note: str) -> Offer:
+    return _offer(f"transformers/{name}", "text", width, parameters, size, licence, note)
+
+
+def _offer(
+    name: str, modality: str, width: int, parameters: int, size: float, licence: str, note: str,
+    imagenet: float | None = None,
+) -> Offer:  # fmt: skip
+    """`size` is that of the weights file in 10^6 bytes."""
+    return Offer(
+        name=name,
+        modality=modality,
         width=width,
         parameters=parameters,
         size=round(size * 1e6),
         licence=licence,
+        note=note,
         imagenet=imagenet,
-        note=note,
-    )
-
-
-def _text(name: str, width: int, parameters: int, size: float, licence: str, note: str) -> Suggestion:
-    return Suggestion(
-        name=f"transformers/{name}",
-        modality="text",
-        width=width,
-        parameters=parameters,
-        size=round(size * 1e6),
-        licence=licence,
-        note=note,
     )
 
 
@@ -99,7 +79,7 @@ _TEXTS = (
 SUGGESTED = {"image": _IMAGES, "text": _TEXTS}
 
 
-def suggested(modality: str, size: str) -> list[Suggestion]:
+def suggested(modality: str, size: str) -> list[Offer]:
     """Those of one modality in one class of sizes, the smallest file first. Raises `OptionError`."""
     problems = [
         f"{what} expects {', '.join(known)}, got '{given}'.{did_you_mean(given, known)}"

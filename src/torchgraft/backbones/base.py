@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A backbone that can be loaded here and now, described without loading it.
+    """A backbone that can be loaded, here and now or after a download, described without loading it.
 
     `name` is the full name (provider/name), `size` the bytes on disk, `note` a few words for people. `imagenet` is the
     published top-1 accuracy of the weights on ImageNet-1k in %, None where it is not known.

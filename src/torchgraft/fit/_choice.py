@@ -61,10 +61,7 @@ def choose_backbones(
             "names": used,
             "skipped": [[one.name, one.reason] for one in (*skipped, *slow)]
             + [[row.name, row.place.let_go or "others did better"] for row in rows if row.name not in used],
-            "ranking": {
-                "backbones": [row.to_dict() for row in rows],
-                "advice": {"backbone": next(row.name for row in rows if row.knee), "sentence": ranking.advice(rows)},
-            },
+            "ranking": ranking.told(rows),
         }
 
     decided = journal.once("backbones", decide, together=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from torchgraft import backbones, features, rank
-from torchgraft.backbones import Backbone, Offer, Suggestion
+from torchgraft.backbones import Backbone, Offer
 from torchgraft.core import registry
 from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.progress import Progress
@@ -42,7 +42,7 @@ class Contest:
         """Features of those rows that could be read, and their positions among the rows."""
         raise NotImplementedError
 
-    def about(self, name: str) -> Offer | Suggestion | None:
+    def about(self, name: str) -> Offer | None:
         """What is known of a contestant."""
         return None
 
@@ -92,7 +92,7 @@ class Networks(Contest):
     """Backbones, over photos or texts."""
 
     def __init__(
-        self, samples: Samples, known: Mapping[str, Offer | Suggestion], *, engine: str, seed: int, progress: Progress
+        self, samples: Samples, known: Mapping[str, Offer], *, engine: str, seed: int, progress: Progress
     ) -> None:
         super().__init__(samples, seed=seed, progress=progress)
         self.known, self.engine, self.names = dict(known), engine, tuple(known)
@@ -118,7 +118,7 @@ class Networks(Contest):
             raise DataError(f"{self.samples.root}: not one sample could be read.")
         return found.z, found.kept
 
-    def about(self, name: str) -> Offer | Suggestion:
+    def about(self, name: str) -> Offer:
         """See `Contest`."""
         return self.known[name]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torchgraft.backbones import SIZES
 from torchgraft.core.errors import OptionError, did_you_mean
 from torchgraft.core.options import latency, seconds, size
 from torchgraft.fit import plan
@@ -15,7 +16,7 @@ from torchgraft.fit import plan
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 CLASS_WEIGHTS = ("none", "balanced")
 LICENCES = ("any", "permissive")
-DOWNLOADS = ("", "small", "medium", "large")
+DOWNLOADS = ("", *SIZES)
 
 
 def _option(default: object, help: str, flag: str = "") -> object:

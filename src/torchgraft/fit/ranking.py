@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torchgraft.backbones import Offer, Suggestion
+from torchgraft.backbones import Offer
 from torchgraft.core import options as core_options
 from torchgraft.core import registry
 from torchgraft.core.errors import UnknownName
@@ -50,7 +50,7 @@ class Ranked:
 
     name: str
     place: Place
-    about: Offer | Suggestion | None
+    about: Offer | None
     speed: Speed | None
     seconds: float
     scores: Mapping[str, float]
@@ -112,25 +112,41 @@ class Ranking:
     skipped: tuple[Skipped, ...]
     findings: tuple[Finding, ...]
     samples: Samples
-    sentence: str
     seconds: float
 
     @property
     def knee(self) -> Ranked:
         """The backbone to start from."""
-        return next(row for row in self.rows if row.knee)
+        return knee(self.rows)
+
+    @property
+    def sentence(self) -> str:
+        """The advice."""
+        return advice(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `graft rank --json` prints them."""
         return {
-            "backbones": [row.to_dict() for row in self.rows],
-            "advice": {"backbone": self.knee.name, "sentence": self.sentence},
+            **told(self.rows),
             "skipped": [{"backbone": one.name, "reason": one.reason} for one in self.skipped],
             "samples": len(self.samples),
             "classes": list(self.samples.classes),
             "modality": self.samples.modality,
             "seconds": self.seconds,
         }
+
+
+def knee(rows: Sequence[Ranked]) -> Ranked:
+    """The backbone to start from."""
+    return next(row for row in rows if row.knee)
+
+
+def told(rows: Sequence[Ranked]) -> dict[str, Any]:
+    """Plain values: `backbones`, and `advice` with the one to start from and a sentence."""
+    return {
+        "backbones": [row.to_dict() for row in rows],
+        "advice": {"backbone": knee(rows).name, "sentence": advice(rows)},
+    }
 
 
 def _plain(value: float) -> float | None:
@@ -161,14 +177,24 @@ def rank_backbones(options: RankOptions, *, progress: Progress = SILENT) -> Rank
         contest = Networks(samples, known, engine=options.engine, seed=options.seed, progress=progress)
         skipped += contest.too_slow(limits.latency)
     deadline = start + core_options.seconds(options.budget)
-    rows = run(contest, asked, deadline=deadline, full=options.full)
+    rows = _with_tuning(run(contest, asked, deadline=deadline, full=options.full), contest, deadline)
     return Ranking(
         rows=rows,
         skipped=tuple(skipped),
         findings=findings,
         samples=samples,
-        sentence=advice(rows),
         seconds=time.monotonic() - start,
+    )
+
+
+def _with_tuning(rows: Sequence[Ranked], contest: Contest, deadline: float) -> tuple[Ranked, ...]:
+    """The rows with what LP-FT would take, measured for those that ran to the end, as long as there is time."""
+    final = rows[0].place.samples
+    return tuple(
+        replace(row, tuning=contest.tuning(row.name))
+        if row.place.samples == final and time.monotonic() < deadline
+        else row
+        for row in rows
     )
 
 
@@ -220,6 +246,7 @@ def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool =
         name, final = place.standing.name, place.samples == places[0].samples
         late = time.monotonic() > deadline
         speed = None if late and not final else contest.speed(name)
+        found = contest.scores(name, (SIMILARITY, *asked))
         rows.append(
             Ranked(
                 name=name,
@@ -227,10 +254,9 @@ def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool =
                 about=contest.about(name),
                 speed=speed,
                 seconds=contest.seconds[name],
-                scores=contest.scores(name, asked),
-                similarity=contest.scores(name, (SIMILARITY,))[SIMILARITY],
+                scores={score: found[score] for score in asked},
+                similarity=found[SIMILARITY],
                 probing=len(contest.samples) / speed.throughput if speed else float("nan"),
-                tuning=contest.tuning(name) if final and not late else float("nan"),
             )
         )
     right = {row.name: np.mean([contest.last[row.name][1][score] for score in SCORES], axis=0) for row in rows}
@@ -250,8 +276,8 @@ def _marked(rows: list[Ranked], right: Mapping[str, np.ndarray], seed: int) -> t
     unbeaten = (
         row for row in quick if not any(better(right[other.name], right[row.name], seed=seed) for other in finals)
     )
-    knee = next(unbeaten, rows[0]).name
-    return tuple(replace(row, front=row.name in front, knee=row.name == knee) for row in rows)
+    best = next(unbeaten, rows[0]).name
+    return tuple(replace(row, front=row.name in front, knee=row.name == best) for row in rows)
 
 
 def _latency(row: Ranked) -> float:
@@ -265,19 +291,19 @@ def _dominates(a: Ranked, b: Ranked) -> bool:
 
 def advice(rows: Sequence[Ranked]) -> str:
     """One sentence: what to start from, how right it will be, and what stands against it."""
-    knee = next(row for row in rows if row.knee)
-    estimate = predicted(knee.place.standing, knee.place.samples)
+    pick = knee(rows)
+    estimate = predicted(pick.place.standing, pick.place.samples)
     said = (
-        f"Start from {knee.name}: a linear probe on it is right on about {100 * estimate.value:.1f} % "
+        f"Start from {pick.name}: a linear probe on it is right on about {100 * estimate.value:.1f} % "
         f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}] of new samples"
     )
-    finals = [row for row in rows if row.place.samples == knee.place.samples]
-    best = max(finals, key=lambda row: (row.accuracy, row is knee))
-    if best.accuracy > knee.accuracy:
-        times = f" and takes {_latency(best) / _latency(knee):.1f} times as long" if knee.speed else ""
-        gap = 100 * (best.accuracy - knee.accuracy)
-        luck = f"but {knee.place.samples} samples can't tell that from luck"
+    finals = [row for row in rows if row.place.samples == pick.place.samples]
+    best = max(finals, key=lambda row: (row.accuracy, row is pick))
+    if best.accuracy > pick.accuracy:
+        times = f" and takes {_latency(best) / _latency(pick):.1f} times as long" if pick.speed else ""
+        gap = 100 * (best.accuracy - pick.accuracy)
+        luck = f"but {pick.place.samples} samples can't tell that from luck"
         return f"{said}. {best.name} is {gap:.1f} points ahead{times}, {luck}."
     if len(rows) > 1:
-        said += f"; it is the best of {len(rows)} with a chance of {100 * knee.place.chance_best:.0f} %"
+        said += f"; it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
     return said + "."
