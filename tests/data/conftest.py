@@ -62,3 +62,42 @@ def jpeg() -> bytes:
     noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Maker:
+    """Write an array as an image file: H x W (uint8, uint16, bool) or H x W x 3; with a palette, a palette file."""
+
+    def make(name: str, values: object, palette: list[tuple[int, int, int]] | None = None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.asarray(values)
+        picture = Image.fromarray(
+            values if values.dtype.kind == "b" or values.dtype == np.uint16 else values.astype("u1")
+        )
+        if palette:
+            picture.putpalette([part for colour in palette for part in colour])
+        picture.save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def scenes(image: Maker, mask: Maker, write: Maker, tmp_path: Path) -> Maker:
+    """Write d/[split/]images/STEM.png, masks of three stripes (values 0, 1, 2) beside them, and classes.txt."""
+    seeds = iter(range(10_000))
+
+    def make(*stems: str, split: str = "", classes: str = "sky\nroad\ncar\n", size: tuple[int, int] = (12, 9)) -> Path:
+        where = f"d/{split}/" if split else "d/"
+        for stem in stems:
+            image(f"{where}images/{stem}.png", next(seeds), size)
+            mask(
+                f"{where}masks/{stem}.png",
+                np.repeat(np.arange(size[1]) * 3 // size[1], size[0]).reshape(size[1], size[0]),
+            )
+        if classes:
+            write("d/classes.txt", classes)
+        return tmp_path / "d"
+
+    return make

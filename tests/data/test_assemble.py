@@ -45,6 +45,19 @@ def test_nan_among_numbers_is_no_class() -> None:
     assert made(["nan", "nan"]).classes == ("nan",)
 
 
+def test_every_label_keeps_every_sample_and_makes_classes_of_all() -> None:
+    """What a target of adaptation is read with: whatever the labels are, the same samples."""
+    split = ["train", "train", "test", "test", "test"]
+    rows = [
+        assemble(modality="text", ids=list("abcde"), x=list("abcde"), labels=labels, split=split, root=Path(),
+                 every_label=True)
+        for labels in (["x", "y", "x", "z", None], ["x", "x", "x", "y", "y"], [None] * 5)
+    ]  # fmt: skip
+    assert [one.ids for one in rows] == [tuple("abcde")] * 3
+    assert rows[0].classes == ("x", "y", "z") and rows[0].y.tolist() == [0, 1, 0, 2, -1]
+    assert [one.kind for one in rows[0].findings] == ["unlabelled"]
+
+
 def test_missing_labels_are_reported() -> None:
     samples = made(["a", None, "b"])
     assert samples.y.tolist() == [0, -1, 1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from torchgraft.core.errors import DataError, OptionError
-from torchgraft.data import ReadOptions, read
+from torchgraft.data import ReadOptions, image_folder, read
 from torchgraft.data.base import Samples
 
 
@@ -138,9 +138,12 @@ def test_a_name_that_is_not_utf8(files) -> None:
     assert samples.x[1].is_file()
 
 
-def test_masks_are_refused_with_what_is_expected(files) -> None:
+def test_images_beside_masks_are_left_to_their_own_reader(files) -> None:
+    root = files("train/images/1.jpg", "train/masks/1.png")
+    assert not image_folder.accepts(root)
+    assert image_folder.accepts(root / "train" / "images")
     with pytest.raises(DataError, match=r"folders images, masks: images with masks or boxes, not classes"):
-        read(files("train/images/1.jpg", "train/masks/1.png"))
+        image_folder.read(root, ReadOptions())
 
 
 def test_folders_that_may_be_data_sets_are_pointed_out(files) -> None:
@@ -191,7 +194,6 @@ def test_cifar10_subset(shared_data: Path) -> None:
 def test_other_shapes_of_folders(shared_data: Path) -> None:
     assert read(shared_data / "imagenet_200").classes == ()
     assert kinds(read(shared_data / "office10")) == ["nested"]
-    with pytest.raises(DataError, match="masks"):
-        read(shared_data / "camvid")
+    assert read(shared_data / "camvid").task == "segmentation"
     with pytest.raises(DataError, match="Found 10 folders"):
         read(shared_data / "fsdd")

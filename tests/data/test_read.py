@@ -13,7 +13,7 @@ from torchgraft.data.base import Samples
 
 
 def test_the_readers_are_the_files_of_the_room() -> None:
-    assert registry.names("data") == ("arrays", "image_folder", "table")
+    assert registry.names("data") == ("arrays", "image_folder", "segmentation_pairs", "table")
     for name in registry.names("data"):
         reader = registry.get("data", name)
         assert callable(reader.accepts)

@@ -29,11 +29,13 @@ def assemble(
     root: Path,
     group: Sequence[str] | None = None,
     findings: Sequence[Finding] = (),
+    every_label: bool = False,
 ) -> Samples:
     """Samples from parallel lists of N; a label of None means unlabelled.
 
     The classes are the labels of all splits but test, sorted (as numbers where all are numbers); samples of test
-    with another label are left out and reported. Raises `DataError` where nothing is left.
+    with another label are left out and reported. With `every_label` those of test are classes too, and no label
+    decides whether a sample is there. Raises `DataError` where nothing is left.
     """
     if not len(ids):
         raise DataError(
@@ -41,8 +43,9 @@ def assemble(
         )
     parts = np.array(split, dtype="<U5")
     labels = _whole_numbers(_numbers_that_are(labels))
+    every = {label for label in labels if label is not None}
     learnt = {label for label, part in zip(labels, parts, strict=True) if label is not None and part != "test"}
-    classes = sort_labels(learnt or {label for label in labels if label is not None})
+    classes = sort_labels(every if every_label else learnt or every)
     index = {name: i for i, name in enumerate(classes)}
     y = np.array([index.get(label, -1) if label is not None else -1 for label in labels], dtype=np.int64)
     unknown = np.array([label is not None and label not in index for label in labels], dtype=bool)

@@ -14,6 +14,7 @@ from torchgraft.core.progress import SILENT, Progress
 from torchgraft.data._duplicates import alike, bound, findings, leaks
 from torchgraft.data._images import Look, alike_pairs, look_at_all, surprises
 from torchgraft.data._names import EXAMPLES, shown, shown_all
+from torchgraft.data._pairs_check import check_pairs
 from torchgraft.data.base import Finding, Samples
 
 _RARE = 5
@@ -42,9 +43,15 @@ def check(samples: Samples, *, progress: Progress = SILENT) -> tuple[Samples, tu
     Left out are images that can't be read, test samples whose content is in train or val too, and classes that have
     no sample left. Copies are bound into groups, so that later splits and folds never part them. The findings are
     those of this check alone; the reader's stay in `samples.findings`. Raises `DataError` where nothing is left.
+
+    Of samples with masks, every image and every mask is opened once; `masks.counts` then holds the pixels of each
+    class. Left out are masks that don't fit their image and masks without a pixel of a class; no class is dropped.
     """
     if not len(samples):
         raise DataError(f"{samples.root} holds no samples.")
+    if samples.masks is not None:
+        samples, found = check_pairs(samples, progress)
+        return samples, tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
     samples, unreadable, looks = _readable(samples, progress)
     seen = _look(samples, looks)
     exact, same = alike(seen.exact), alike(seen.same)

@@ -12,6 +12,7 @@ from torchgraft.data.base import ReadOptions, Samples
 _LAYOUTS = """Understood are:
   images: FOLDER/<class>/*.jpg, FOLDER/train|val|test/<class>/*.jpg, a folder with metadata.csv|jsonl|parquet \
 (file_name and a label column), a folder of images without labels, or one image;
+  scenes: FOLDER/images/*.jpg with FOLDER/masks/*.png of the same names, also in FOLDER/train|val|test;
   texts: a .csv, .tsv, .jsonl or .parquet file, or a folder with train|val|test of them;
   feature arrays: .npz or .mat with X (N x D) and y (N), or .npy with X alone."""
 _FOUND_BY_NAME = ReadOptions()

@@ -15,6 +15,7 @@ Fold = tuple[np.ndarray, np.ndarray]
 _FEWEST = 50  # labelled samples below which no test part is set aside
 _FEWEST_OF_CLASS = 5  # members below which a class stays in train as a whole
 _LARGEST_HELD_OUT = 5000
+_FEWEST_SEQUENCES = 5  # of dense samples, below which no test part is set aside
 
 
 def split(samples: Samples, *, seed: int, test: bool = True) -> Samples:
@@ -24,12 +25,16 @@ def split(samples: Samples, *, seed: int, test: bool = True) -> Samples:
     is set aside: stratified, whole groups at a time, the same for the same seed. With fewer than 50 samples none is;
     classes with fewer than 5 stay in train, as do groups without which train would lack a class. Val is never made:
     the ladder cross-validates. Raises `DataError` where all samples are test.
+
+    Of samples with masks, a test part is set aside only where there are 5 sequences or more, and none is called val.
     """
     parts = np.where(samples.split == "", "train", samples.split).astype("<U5")
     if len(samples) and not (parts == "train").any():
         there = ", ".join(sorted(set(parts.tolist())))
         raise DataError(f"{samples.root} has no train part, only {there}. Expected samples to learn from.")
-    if test and not (parts == "test").any():
+    if test and samples.masks is not None:
+        parts[_test_scenes(samples, parts, seed)] = "test"
+    elif test and not (parts == "test").any():
         rows = np.flatnonzero((parts == "train") & (samples.y >= 0))
         rows = rows[np.bincount(samples.y[rows], minlength=1)[samples.y[rows]] >= _FEWEST_OF_CLASS]
         if len(rows) >= _FEWEST:
@@ -37,6 +42,18 @@ def split(samples: Samples, *, seed: int, test: bool = True) -> Samples:
             held = _held_out(samples.y[rows], group, 5, seed)
             parts[rows[held if group is None else _no_class_alone(samples.y[rows], group, held)]] = "test"
     return replace(samples, split=parts)
+
+
+def _test_scenes(samples: Samples, parts: np.ndarray, seed: int) -> np.ndarray:
+    """Positions of the dense samples to set aside: of five parts made of whole sequences, the one nearest a fifth."""
+    rows = np.flatnonzero(samples.y >= 0)
+    group = np.array(samples.ids) if samples.group is None else samples.group
+    sequences = np.unique(group[rows], return_inverse=True)[1].ravel()
+    if (parts != "train").any() or len(rows) < _FEWEST or len(np.unique(sequences)) < _FEWEST_SEQUENCES:
+        return rows[:0]
+    part = _assign(samples.y[rows], sequences, 5, seed)
+    nearest = int(np.abs(np.bincount(part, minlength=5) - len(rows) / 5).argmin())
+    return rows[part == nearest]
 
 
 def folds(

@@ -31,8 +31,8 @@ def read(path: Path, options: ReadOptions) -> Samples:
     """X as N x D float32 and the labels as text; `ids` are `file[row]`, counted from 0.
 
     Keys may carry a split (X_train, y_test). Rows with NaN or Inf are left out and reported, unless `every_row` is
-    asked for. Raises `DataError` for
-    damaged files, object arrays (they would have to be unpickled), and shapes that don't fit.
+    asked for. Raises `DataError` for damaged files, object arrays (they would have to be unpickled), and shapes that
+    don't fit.
     """
     arrays = _load(path)
     groups = None if options.group is None else _named(path, arrays, options.group, "--group")
@@ -51,11 +51,19 @@ def read(path: Path, options: ReadOptions) -> Samples:
         return assemble(
             modality="array", ids=ids, x=np.concatenate(x), labels=[None] * len(ids), split=split, root=path
         )
-    return _finite(path, np.concatenate(x), labels, split, ids, _group_names(path, groups, len(ids)))
+    group = _group_names(path, groups, len(ids))
+    return _finite(path, np.concatenate(x), labels, split, ids, group, every_label=options.every_label)
 
 
 def _finite(
-    path: Path, x: np.ndarray, labels: list[str | None], split: list[str], ids: list[str], group: list[str] | None
+    path: Path,
+    x: np.ndarray,
+    labels: list[str | None],
+    split: list[str],
+    ids: list[str],
+    group: list[str] | None,
+    *,
+    every_label: bool,
 ) -> Samples:
     good = np.isfinite(x).all(axis=1)
     bad = np.flatnonzero(~good)
@@ -83,6 +91,7 @@ def _finite(
         root=path,
         group=None if group is None else [group[i] for i in keep],
         findings=findings,
+        every_label=every_label,
     )
 
 

@@ -8,15 +8,21 @@ A reader is one file in this room. It offers:
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from torchgraft.core.files import digest
 from torchgraft.core.types import DataSpec
+from torchgraft.data._names import plain
+
+if TYPE_CHECKING:
+    from torchgraft.data._masks import Masks
 
 SPLITS = ("train", "val", "test")
 
@@ -26,13 +32,15 @@ class ReadOptions:
     """Which columns mean what; None: found by name, or by looking at the values.
 
     `every_row` is for predictions: rows that can't be used (texts that are missing are then empty, numbers NaN or Inf)
-    stay in their place, and labels are not read.
+    stay in their place, and labels are not read. `every_label` is for a target of adaptation, whose labels must not
+    decide what is there: test samples are kept whatever their label, and the classes are those of all splits.
     """
 
     text: str | None = None
     label: str | None = None
     group: str | None = None
     every_row: bool = False
+    every_label: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,9 @@ class Samples:
     `x` is a sequence of N paths (image), N texts (text) or an N x D float32 array (array). `y` holds N class
     indices (int64, -1: unlabelled) into `classes`. `split` holds train, val, test or '' (not said) for each sample;
     `group` a name for each sample where samples belong together (frames of one video, texts of one author).
+
+    `task` is single_label or segmentation. For a dense task, `masks` holds the labels, `classes` are those of their
+    pixels, and `y` is 0 for a sample with a mask and -1 for one without.
     """
 
     modality: str
@@ -69,6 +80,8 @@ class Samples:
     root: Path
     group: np.ndarray | None = None
     findings: tuple[Finding, ...] = field(default=())
+    masks: Masks | None = None
+    task: str = "single_label"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -85,6 +98,7 @@ class Samples:
             y=self.y[index],
             split=self.split[index],
             group=None if self.group is None else self.group[index],
+            masks=None if self.masks is None else self.masks.take(index),
         )
 
     def of(self, split: str) -> Samples:
@@ -101,13 +115,17 @@ class Samples:
         counts = Counter(self.split.tolist())
         values = [self.x.tobytes()] if isinstance(self.x, np.ndarray) else [str(x) for x in self.x]
         if self.modality == "image":
-            values = []  # decoding is what reads the bytes; ids name the files
+            values = [] if self.masks is None else self._mask_names()  # decoding reads the bytes; names are covered
         rows = (f"{i}\t{y}\t{s}" for i, y, s in zip(self.ids, self.y.tolist(), self.split.tolist(), strict=True))
         return DataSpec(
             modality=self.modality,
-            task="single_label",
+            task=self.task,
             classes=self.classes,
             counts={split or "unsplit": counts[split] for split in (*SPLITS, "") if counts[split]},
             root=str(self.root),
             content_hash=digest([*self.classes, *rows, *values]),
         )
+
+    def _mask_names(self) -> list[str]:
+        paths = (None if path is None else os.path.relpath(path, self.root) for path in self.masks.paths)
+        return [self.task, str(self.masks.values), *(plain(path or "") for path in paths)]

@@ -11,6 +11,7 @@ from torchgraft.core.errors import DataError, OptionError
 from torchgraft.data import _metadata
 from torchgraft.data._assemble import assemble
 from torchgraft.data._names import EXAMPLES, contents, plain, shown, shown_all, split_of
+from torchgraft.data._pairs import parts
 from torchgraft.data._walk import Tree, has_image, is_image, walk
 from torchgraft.data.base import Finding, ReadOptions, Samples
 
@@ -38,9 +39,9 @@ class Layout:
 
 
 def accepts(path: Path) -> bool:
-    """One image, a folder with an image somewhere below, or a folder with a metadata file."""
+    """One image, a folder with a metadata file, or one with an image somewhere below that is no folder of masks."""
     if path.is_dir():
-        return _metadata.beside(path) is not None or has_image(path)
+        return _metadata.beside(path) is not None or (has_image(path) and not parts(path))
     return is_image(path.name)
 
 
@@ -64,9 +65,9 @@ def read(path: Path, options: ReadOptions) -> Samples:
     tables = _metadata.find(path, tree.others)
     if tables:
         listed = _metadata.read(path, tables, images, options, guess=not any(map(layout.label, images)))
-        return _from_metadata(path, images, layout, listed, findings)
+        return _from_metadata(path, images, layout, listed, findings, every_label=options.every_label)
     _refuse_pairs(path, images, layout)
-    group, ungrouped = _groups(images, options.group)
+    group, ungrouped = groups_by_pattern(images, options.group)
     return assemble(
         modality="image",
         ids=[plain(str(image)) for image in images],
@@ -76,6 +77,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         root=path,
         group=group,
         findings=[*findings, *ungrouped, *_unused(options), *_domains(images, layout)],
+        every_label=options.every_label,
     )
 
 
@@ -84,7 +86,13 @@ def _one(path: Path) -> Samples:
 
 
 def _from_metadata(
-    path: Path, images: Sequence[PurePosixPath], layout: Layout, listed: _metadata.Listed, findings: list[Finding]
+    path: Path,
+    images: Sequence[PurePosixPath],
+    layout: Layout,
+    listed: _metadata.Listed,
+    findings: list[Finding],
+    *,
+    every_label: bool,
 ) -> Samples:
     rows = [image for image in images if image in listed.rows]
     labels = [listed.rows[image].label if listed.has_labels else layout.label(image) for image in rows]
@@ -97,6 +105,7 @@ def _from_metadata(
         root=path,
         group=[listed.rows[image].group or plain(str(image)) for image in rows] if listed.has_groups else None,
         findings=[*findings, *listed.findings],
+        every_label=every_label,
     )
 
 
@@ -173,7 +182,7 @@ def _domains(images: Sequence[PurePosixPath], layout: Layout) -> list[Finding]:
     return [_finding("nested", "warning", [Path(name) for name in sorted(below)], message, action)]
 
 
-def _groups(images: Sequence[PurePosixPath], pattern: str | None) -> tuple[list[str] | None, list[Finding]]:
+def groups_by_pattern(images: Sequence[PurePosixPath], pattern: str | None) -> tuple[list[str] | None, list[Finding]]:
     """The first group of the pattern (without one: the whole match) in each path; a path without match is alone."""
     if pattern is None:
         return None, []
@@ -181,7 +190,7 @@ def _groups(images: Sequence[PurePosixPath], pattern: str | None) -> tuple[list[
         expression = re.compile(pattern)
     except re.error as error:
         raise OptionError(
-            f"--group {shown(pattern)!r} is no regular expression: {error}. For class folders it is matched on "
+            f"--group {shown(pattern)!r} is no regular expression: {error}. In a folder of images it is matched on "
             f"paths like {shown(str(images[0]))}; its first group names what belongs together."
         ) from None
     matches = [expression.search(plain(str(image))) for image in images]

@@ -68,6 +68,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         root=path,
         group=rows.group if roles.group else None,
         findings=findings,
+        every_label=options.every_label,
     )
 
 
