@@ -9,8 +9,12 @@ from torchgraft.backbones._suggested import SIZES, suggested
 from torchgraft.backbones.base import Backbone, Network, Offer, Tokenizer
 from torchgraft.core import registry
 from torchgraft.core.errors import UserError, did_you_mean, shorten
+from torchgraft.core.lazy import lazy
 
-__all__ = ["SIZES", "Backbone", "Network", "Offer", "Tokenizer", "at_hand", "load", "offers", "suggestions"]
+__all__ = ["SIZES", "Backbone", "Levels", "Network", "Offer", "Tokenizer", "at_hand", "load", "offers", "suggestions"]
+
+# what loads torch waits until it is asked for
+__getattr__ = lazy("torchgraft.backbones", {"Levels": "torchgraft.backbones._levels"})
 
 
 def load(name: str) -> Backbone:

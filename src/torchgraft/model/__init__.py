@@ -4,11 +4,13 @@ from torchgraft.model._inputs import as_samples
 from torchgraft.model.graft import Blocks, Graft, Part, Predictions, assemble, load
 from torchgraft.model.heads import FusedHead, Head, KNNHead, LinearHead, MlpHead
 from torchgraft.model.prior import Prior, adjust, estimate_prior
+from torchgraft.model.scene import Decoder, Scene, SceneGraft
 from torchgraft.model.temperature import as_sure_as
 from torchgraft.model.tuned import Tuned
 
 __all__ = [
     "Blocks",
+    "Decoder",
     "FusedHead",
     "Graft",
     "Head",
@@ -18,6 +20,8 @@ __all__ = [
     "Part",
     "Predictions",
     "Prior",
+    "Scene",
+    "SceneGraft",
     "Tuned",
     "adjust",
     "as_samples",

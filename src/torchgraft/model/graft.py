@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -24,6 +24,7 @@ from torchgraft.model._inputs import as_samples
 from torchgraft.model._selfcheck import saved_check, verify_check
 from torchgraft.model.artifact import Artifact, markdown, read, write
 from torchgraft.model.heads import Head, head_from_state
+from torchgraft.model.scene import SceneGraft
 from torchgraft.model.tuned import Tuned
 
 _MODALITIES = ("array", "image", "text")
@@ -89,6 +90,8 @@ class Graft:
     backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     prior: tuple[float, ...] = ()
+    task: ClassVar[str] = "single_label"
+    gives: ClassVar[str] = "label"
 
     def log_probabilities(self, blocks: Blocks) -> np.ndarray:
         """N x C calibrated log-probabilities from the values of each source (see `blocks`)."""
@@ -158,11 +161,15 @@ class Graft:
         stored = saved_check(self, check) if check is not None else {}
         write(Path(path), Artifact(config=config, arrays=arrays, check=stored), card=card or self.card())
 
+    def verify(self, check: Mapping[str, np.ndarray]) -> None:
+        """Predict the stored samples again; raises `ArtifactError` where the outputs differ."""
+        verify_check(self, check)
+
     def state(self) -> State:
         """Everything the graft is, but for the backbones' own weights: these are named, with their revision."""
         config: dict[str, Any] = {
             "modality": self.modality,
-            "task": "single_label",
+            "task": self.task,
             "method": self.method,
             "classes": list(self.classes),
             "temperature": self.temperature,
@@ -229,16 +236,20 @@ class Graft:
         )
 
 
-def load(path: str | Path, *, verify: bool = True) -> Graft:
+def load(path: str | Path, *, verify: bool = True) -> Graft | SceneGraft:
     """Load a saved graft, or the folder of a run. Runs no code from the files.
 
     With `verify` the stored inputs are predicted again, and the outputs must agree with the stored ones within
     0.02 in probability. Raises `ArtifactError` where anything is missing, damaged or gives other outputs.
     """
     artifact = read(Path(path))
-    graft = Graft.from_state(artifact.config, artifact.arrays)
+    task = artifact.config.get("task", Graft.task)
+    kinds = {kind.task: kind for kind in (Graft, SceneGraft)}
+    if task not in kinds:
+        raise ArtifactError(f"graft.json is of the task {task!r}, which this version doesn't know. Known: {[*kinds]}.")
+    graft = kinds[task].from_state(artifact.config, artifact.arrays)
     if verify and artifact.check:
-        verify_check(graft, artifact.check)
+        graft.verify(artifact.check)
     return graft
 
 

@@ -1,0 +1,244 @@
+"""A graft for labels of each pixel: backbone + decoder, calibrated; a scene in, a map of classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from torchgraft import backbones
+from torchgraft.backbones import Backbone
+from torchgraft.core.errors import ArtifactError, DataError
+from torchgraft.core.progress import SILENT, Progress
+from torchgraft.core.types import State
+from torchgraft.data import IGNORE, Samples
+from torchgraft.features.decode import pixels
+from torchgraft.model._inputs import as_samples
+from torchgraft.model._scene_check import saved_scenes, verify_scenes
+from torchgraft.model.artifact import Artifact, markdown, write
+from torchgraft.model.tuned import Tuned
+
+if TYPE_CHECKING:
+    from torchgraft.model.scene_network import SceneNetwork
+
+CONSTANT = "constant"
+"""The decoder that sees nothing: one answer for every pixel."""
+
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decoder:
+    """A fitted decoder (see `model.decoders`): its name, what it was built with, its weights by name."""
+
+    name: str
+    arrays: Mapping[str, np.ndarray]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """What a graft says of one image: `classes` H x W uint8 (positions in the graft's classes) and `confidence`
+    H x W uint8, the probability of that class times 255. Where it can't be read, `error` says why.
+    """
+
+    id: str
+    classes: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SceneGraft:
+    """p = softmax(decoder(backbone(x)) / temperature) at each pixel x of a scene at `scale` times its size.
+
+    `source` names the backbone in `backbones` (what it was when fitted, as in `Graft`; None: the decoder needs none),
+    `tuned` holds its weights where they were trained further, `colours` an RGB colour for each class.
+    """
+
+    source: str | None
+    decoder: Decoder
+    scale: float
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    method: str
+    temperature: float = 1.0
+    backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    task: ClassVar[str] = "segmentation"
+    modality: ClassVar[str] = "image"
+    gives: ClassVar[str] = "map"
+
+    def predict(self, items: Samples | Sequence[str | Path], *, progress: Progress = SILENT) -> tuple[Scene, ...]:
+        """Every pixel of every image; see `scenes` for many of them. Raises `DataError` for what is no image's path."""
+        samples = items if isinstance(items, Samples) else as_samples(items, self.modality)
+        if samples.modality != self.modality:
+            raise DataError(f"this graft was fitted on {self.modality} samples, got {samples.modality}.")
+        return tuple(self.scenes(samples.x, progress=progress))
+
+    def scenes(self, paths: Sequence[Path], *, progress: Progress = SILENT) -> Iterator[Scene]:
+        """One `Scene` for each image, in order, each made when it is asked for. One that can't be read has an error."""
+        with progress.bar(f"{len(paths)} scenes", len(paths)) as bar:
+            for path in paths:
+                try:
+                    image = pixels(Path(path).read_bytes())
+                except (OSError, DataError) as error:
+                    yield Scene(id=str(path), error=str(getattr(error, "strerror", None) or error))
+                else:
+                    classes, confidence = self.answer(image)
+                    yield Scene(id=str(path), classes=classes, confidence=confidence)
+                bar.advance()
+
+    def answer(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """H x W x 3 uint8 -> classes and confidence (times 255), both H x W uint8; in tiles where it is large."""
+        shape = image.shape[:2]
+        if self.source is None:
+            bias = self.decoder.arrays["bias"].astype(np.float64) / self.temperature
+            share = np.exp(bias - bias.max()) / np.exp(bias - bias.max()).sum()
+            whole = [int(bias.argmax()), round(255 * share.max())]
+            return tuple(np.full(shape, value, dtype=np.uint8) for value in whole)
+        from torchgraft.model.tiles import predict_map  # here: it loads torch
+
+        small = resized(image, tuple(max(round(self.scale * side), 32) for side in shape))
+        classes, confidence = predict_map(self.network, small, temperature=self.temperature)
+        return tuple(resized(one, shape, smooth=False) for one in (classes, confidence))
+
+    def coloured(self, classes: np.ndarray) -> np.ndarray:
+        """A map of classes as H x W x 3 uint8 in the classes' colours; what is no class is white."""
+        table = np.full((IGNORE + 1, 3), _WHITE, dtype=np.uint8)
+        table[: len(self.colours)] = self.colours
+        return table[classes]
+
+    @cached_property
+    def network(self) -> SceneNetwork:
+        """The network with its weights, frozen. Raises `ArtifactError` where backbone or weights are not as saved."""
+        from torchgraft.model.scene_network import SceneNetwork
+
+        built = SceneNetwork.of(self.backbone, self.decoder.name, len(self.classes), **self.decoder.options)
+        fill(built.decoder, self.decoder.arrays)
+        return built.eval().requires_grad_(False)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The backbone itself. Raises `ArtifactError` where it has other weights than the decoder was fitted on."""
+        own = self.tuned.get(self.source)
+        found = own.backbone(backbones.load(own.base)) if own else backbones.load(self.source)
+        expected = self.backbones[self.source]["revision"]
+        if found.revision != expected:
+            raise ArtifactError(
+                f"{self.source} has other weights here (revision {found.revision}) than the graft was fitted on "
+                f"({expected}). Install the version it was fitted with, or fit again."
+            )
+        return found
+
+    def save(self, path: str | Path, *, check: Samples | None = None, card: str = "") -> None:
+        """Write the graft into the folder `path`. The outputs for `check`, a few scenes, are verified at load."""
+        config, arrays = self.state()
+        stored = saved_scenes(self, check.x[:2]) if check is not None else {}
+        write(Path(path), Artifact(config=config, arrays=arrays, check=stored), card=card or self.card())
+
+    def verify(self, check: Mapping[str, np.ndarray]) -> None:
+        """Answer the stored scenes again; raises `ArtifactError` where the outputs differ."""
+        verify_scenes(self, check)
+
+    def state(self) -> State:
+        """Everything the graft is, but for the backbone's own weights: it is named, with its revision."""
+        config: dict[str, Any] = {
+            "modality": self.modality,
+            "task": self.task,
+            "method": self.method,
+            "classes": list(self.classes),
+            "colours": [list(colour) for colour in self.colours],
+            "temperature": self.temperature,
+            "scale": self.scale,
+            "source": self.source,
+            "backbones": {name: dict(about) for name, about in self.backbones.items()},
+            "decoder": {"name": self.decoder.name, "options": dict(self.decoder.options)},
+            "tuned": [{"source": name, "base": t.base, "revision": t.revision} for name, t in self.tuned.items()],
+        }
+        arrays = {f"decoder.{name}": a for name, a in self.decoder.arrays.items()}
+        for i, one in enumerate(self.tuned.values()):
+            arrays |= {f"tuned.{i}.{name}": a for name, a in one.arrays.items()}
+        return config, arrays
+
+    @classmethod
+    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> SceneGraft:
+        """Undo `state`. Raises `ArtifactError` where a piece is missing or of a kind this version doesn't know."""
+        try:
+            tuned = {
+                one["source"]: Tuned(base=one["base"], revision=one["revision"], arrays=_under(arrays, f"tuned.{i}."))
+                for i, one in enumerate(config["tuned"])
+            }
+            about = config["decoder"]
+            decoder = Decoder(name=about["name"], options=about["options"], arrays=_under(arrays, "decoder."))
+            _refuse_strange(config, decoder)
+            return cls(
+                source=config["source"],
+                decoder=decoder,
+                scale=float(config["scale"]),
+                classes=tuple(config["classes"]),
+                colours=tuple((int(r), int(g), int(b)) for r, g, b in config["colours"]),
+                method=config["method"],
+                temperature=float(config["temperature"]),
+                backbones=config["backbones"],
+                tuned=tuned,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(
+                f"graft.json and model.safetensors don't fit together: {error!r}. Fit again."
+            ) from error
+
+    def card(self) -> str:
+        """A short model card in Markdown."""
+        used = ", ".join(f"{markdown(name)} ({about['licence']})" for name, about in self.backbones.items()) or "none"
+        return (
+            "# A graft for scenes: one class for each pixel\n\n"
+            f"- Method: {self.method}\n- Backbone (licence of its weights): {used}\n"
+            f"- Decoder: {markdown(self.decoder.name)}\n- Classes: {', '.join(map(markdown, self.classes))}\n\n"
+            "Use it: `graft predict THIS_FOLDER PATH... --out FOLDER`, or in Python\n\n"
+            "```python\nimport torchgraft as tg\n\ngraft = tg.load('THIS_FOLDER')\n"
+            "scene = graft.predict(['photo.jpg'])[0]\nscene.classes  # H x W\n```\n"
+        )
+
+
+def resized(image: np.ndarray, shape: tuple[int, ...], *, smooth: bool = True) -> np.ndarray:
+    """H x W (x 3) uint8 at another size: antialiased bilinear, or each pixel that of the nearest place."""
+    if image.shape[:2] == tuple(shape):
+        return image
+    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), how))
+
+
+def fill(module: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put saved weights into a module. Raises `ArtifactError` where they are not exactly its own."""
+    import torch
+
+    state = module.state_dict()
+    strange = [n for n in {*state, *arrays} if n not in state or n not in arrays or state[n].shape != arrays[n].shape]
+    if strange:
+        raise ArtifactError(f"the decoder's weights are not complete or of another shape: {sorted(strange)[0]}.")
+    with torch.no_grad():
+        for name, tensor in state.items():
+            tensor.copy_(torch.from_numpy(np.array(arrays[name])))
+
+
+def _refuse_strange(config: Mapping[str, Any], decoder: Decoder) -> None:
+    """Raise `ValueError` for values that no graft has: else they would be found out by a wrong answer."""
+    source, width = config["source"], len(config["classes"])
+    if (source is None) != (decoder.name == CONSTANT) or (source is not None and source not in config["backbones"]):
+        raise ValueError(f"decoder {decoder.name!r} on source {source!r}")
+    if not 0 < width <= IGNORE or len(config["colours"]) != width:
+        raise ValueError(f"{width} classes and {len(config['colours'])} colours")
+    if not (0 < config["temperature"] < np.inf and 0 < config["scale"] < np.inf):
+        raise ValueError(f"temperature {config['temperature']}, scale {config['scale']}")
+    if source is None and decoder.arrays["bias"].shape != (width,):
+        raise ValueError(f"{width} classes and shares of {decoder.arrays['bias'].shape}")
+
+
+def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
