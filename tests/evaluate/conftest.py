@@ -1,4 +1,7 @@
-"""A rung that trained a backbone, as a run writes it: two folds, of which one was repaired, and all samples."""
+"""A rung that trained a backbone, as a run writes it: two folds, of which one was repaired, and all samples.
+
+And a report on one class for each pixel, of made counts.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from torchgraft.evaluate import overlap_score, overlap_summary, paired_overlap
 from torchgraft.train.history import History
 
 LAYERS = ("embeddings", "blocks.0", "blocks.1", "blocks.2", "head")
@@ -97,3 +101,67 @@ def rung() -> dict[str, Any]:
             made_history("all samples", seed=3, held_out=False),
         ],
     }
+
+
+SCENE_CLASSES = ("road", "<sky>", "pole", "boat")
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+
+
+def _pixel_counts(right: tuple[float, ...]) -> np.ndarray:
+    """12 images: half road, four tenths sky, a tenth pole (wrong ones are called road), no boat; so many are right."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros((12, 4, 4), dtype=np.int64)
+    for c, pixels in enumerate((500, 400, 100)):
+        wrong = rng.binomial(pixels, 1 - right[c], size=12)
+        counts[:, c, c] = pixels - wrong
+        counts[:, c, 1 if c == 0 else 0] += wrong
+    return counts
+
+
+def _scene(name: str, note: str) -> dict[str, Any]:
+    titles = ("image", "truth", "answer", "wrong")
+    return {"id": name, "note": note, "pictures": [{"title": title, "thumbnail": PIXEL} for title in titles]}
+
+
+@pytest.fixture
+def dense_report() -> dict[str, Any]:
+    """Three rungs on 12 held-out images without a test split; the last one is shipped."""
+    methods = ("pixel_majority", "pixel_probe", "scene_lp_ft")
+    found = [_pixel_counts(right) for right in ((1.0, 0.0, 0.0), (0.9, 0.9, 0.2), (0.97, 0.97, 0.3))]
+    pairs = [(0, 2), (1, 0), (1, 2), (2, 1)]
+    colours = ((128, 64, 128), (0, 0, 255), (192, 192, 0), (1, 2, 3))
+    return {
+        "schema": 1,
+        "primary": {"metric": "miou", "title": "mIoU"},
+        "name": "streets",
+        "data": {
+            "modality": "image",
+            "classes": list(SCENE_CLASSES),
+            "counts": {"train": 30, "val": 12},
+            "held_out": {"how": "a validation part", "n": 12},
+        },
+        "ladder": [
+            {"rung": k, "method": name, "backbone": "b" if k else "", "transfer": bool(k), "chosen": k == 2,
+             "seconds": 1.0, "held_out": 12, "training": [],
+             "metrics": {key: one.to_dict() for key, one in overlap_summary(found[k]).items()}}
+            for k, name in enumerate(methods)
+        ],
+        "comparisons": [
+            {"rung": a, "against": b, **paired_overlap(found[b], found[a], SCENE_CLASSES)} for a, b in pairs
+        ],
+        "verdict": {"rung": 2, "sentence": "scene_lp_ft is shipped."},
+        "test": None,
+        "held_out": overlap_score(found[2], SCENE_CLASSES),
+        "pictures": [_scene("a/<1>.png", "worst: mIoU 40.0 %"), _scene("a/2.png", "best: mIoU 80.0 %")],
+        "legend": [{"class": n, "colour": list(c)} for n, c in zip(SCENE_CLASSES, colours, strict=True)],
+        "seconds": {"total": 12.0},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def tested_dense(dense_report) -> dict[str, Any]:
+    """The same with a test split of 7 images, whose outlines were measured too."""
+    outline = {"value": 0.61, "low": 0.5, "high": 0.7}
+    rows = [{**row, "boundary_f1": outline} for row in dense_report["held_out"]["per_class"]]
+    test = {**dense_report["held_out"], "per_class": rows, "boundary_f1": outline, "images": 7}
+    return {**dense_report, "test": test}

@@ -40,3 +40,21 @@ def test_a_threshold_of_0_leaves_nothing_to_a_person():
     assert next_steps({"abstain": rule, "test": {"per_class": []}}) == []
     (step,) = next_steps({"abstain": {**rule, "threshold": 0.6, "coverage": 0.8}, "test": {"per_class": []}})
     assert "under 0.60" in step and "80" in step
+
+
+def test_the_weakest_class_of_pixels_is_the_one_least_overlapped(dense_report, tested_dense) -> None:
+    for report in (dense_report, tested_dense):
+        (step,) = (one for one in next_steps(report) if "weakest" in one)
+        pole = report["held_out"]["per_class"][2]
+        assert step.startswith(f"<b>pole is the weakest class.</b> IoU {100 * pole['iou']['value']:.1f}")
+        assert "of the pixels called pole 100\u00a0% are." in step and "of it is taken for road." in step
+    assert any("Bring a test set" in one for one in next_steps(dense_report))
+    assert not any("Bring a test set" in one for one in next_steps(tested_dense))
+    for row in dense_report["held_out"]["per_class"]:
+        row["iou"] = {"value": 0.8, "low": 0.7, "high": 0.9}
+    assert not any("weakest" in one for one in next_steps(dense_report))
+
+
+def test_a_class_taken_for_nothing_much_has_no_such_word(dense_report) -> None:
+    dense_report["held_out"]["confusion"] = None
+    assert any("pole is the weakest" in one and "taken for" not in one for one in next_steps(dense_report))

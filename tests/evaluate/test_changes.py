@@ -123,3 +123,40 @@ def test_names_are_escaped(report) -> None:
         rung.update(method=EVIL, backbone=EVIL)
     html = before_after(report)
     assert "<img" not in html and "&lt;img" in html
+
+
+def test_differences_of_the_main_metric_are_told(dense_report) -> None:
+    words = _words(before_after(dense_report))
+    shipped, _, steps = words.partition("Each rung against the one before")
+    assert "scene_lp_ft against pixel_probe" in shipped and "scene_lp_ft against pixel_majority" in shipped
+    row = dense_report["comparisons"][3]
+    value = f"+{100 * row['miou']['value']:.1f}"
+    assert value in shipped and value in steps
+    assert "fixed" not in words and "broken" not in words and "points its IoU changed" in words
+    best = row["gained"][0]
+    assert f"gained: {best['class']} +{100 * best['iou']['value']:.1f}" in steps
+    assert before_after(dense_report).count('class="away on"') == 2, "the majority goes off the line"
+
+
+def test_the_side_that_was_measured_is_taken(dense_report) -> None:
+    row = dense_report["comparisons"][3]
+    row["p"] = 0.0321
+    assert _words(before_after(dense_report)).count("p = 0.032") == 2
+    dense_report["comparisons"].pop()
+    assert "p = " not in _words(before_after(dense_report)), "whether one is better says nothing of the other"
+
+
+def test_a_comparison_of_pixels_turned_twice_is_itself(dense_report) -> None:
+    row = dense_report["comparisons"][0]
+    back = turned(turned(row))
+    assert {key: row[key] for key in back} == back
+    other = turned(row)
+    assert other["miou"]["value"] == -row["miou"]["value"] > 0 and other["miou"]["low"] < other["miou"]["high"]
+    assert [one["class"] for one in other["gained"]] == [one["class"] for one in row["lost"]]
+    assert all(one["iou"]["low"] > 0 for one in other["gained"])
+
+
+def test_rungs_without_the_main_metric_are_passed_over(dense_report) -> None:
+    assert before_after({**dense_report, "primary": {"metric": "accuracy", "title": "accuracy"}}) == ""
+    del dense_report["ladder"][0]["metrics"]["miou"]
+    assert "pixel_majority" not in before_after(dense_report)

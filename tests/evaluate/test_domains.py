@@ -174,3 +174,50 @@ def test_the_page_is_whole_and_escapes_class_names(report: dict) -> None:
 
 def test_the_advice_is_to_label_a_few(report: dict) -> None:
     assert "--few-labels" in render(report)
+
+
+def test_what_each_of_several_sources_counts(report: dict[str, Any]) -> None:
+    assert "By source" not in domain_gap(report)
+    report["domains"]["several"] = [
+        {"name": EVIL, "samples": 30, "gap": 0.04, "weight": 1.0},
+        {"name": "mugs", "samples": 20, "gap": 0.01, "weight": 4.0},
+    ]
+    html = domain_gap(report)
+    assert EVIL not in html
+    _, first, second, *_ = cells(html)
+    assert first == ["mugs", "20", "0.0100", "4.0"] and second[1:] == ["30", "0.0400", "1.0"]
+
+
+def many(n: int, chosen: int) -> list[dict[str, Any]]:
+    """`n` rungs; the later one is, the better its rehearsal; the last but one was sent out."""
+    rungs = [rung(i, f"m{i}", changed=0.1, chosen=i == chosen, passed=i != n - 2) for i in range(n)]
+    for i, row in enumerate(rungs):
+        row["metrics"]["source_accuracy"] = share(0.5 + 0.01 * i)
+    return rungs
+
+
+def names(html: str) -> list[str]:
+    return re.findall(r"<td><b>(.*?)</b>", html)
+
+
+def test_of_many_rungs_the_best_are_shown_and_the_rest_is_folded(report: dict[str, Any]) -> None:
+    """Of 16: the first, the shipped, the last, and the three best that passed; nothing is lost, nothing comes twice."""
+    report["ladder"] = many(16, chosen=3)
+    shown, folded = tried(report).split("<details>")
+    assert names(shown) == ["m0", "m3", "m11", "m12", "m13", "m15"]
+    assert sorted(names(shown) + names(folded)) == sorted(f"m{i}" for i in range(16))
+    assert "<summary>10 others that were tried</summary>" in folded and "</details>" in folded
+
+
+def test_few_rungs_are_all_shown(report: dict[str, Any]) -> None:
+    report["ladder"] = many(8, chosen=0)
+    assert "<details>" not in tried(report)
+    assert len(names(tried(report))) == 8
+
+
+def test_rungs_without_a_rehearsal_fold_too(report: dict[str, Any]) -> None:
+    report["ladder"] = many(9, chosen=4)
+    for row in report["ladder"]:
+        row["metrics"].pop("source_accuracy")
+    shown, folded = tried(report).split("<details>")
+    assert names(shown) == ["m0", "m1", "m2", "m3", "m4", "m8"] and names(folded) == ["m5", "m6", "m7"]

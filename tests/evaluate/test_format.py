@@ -65,3 +65,9 @@ def test_size_and_many_and_chance():
 
 def test_section():
     assert _format.section("a", "B", "<p>c</p>") == '<section id="a"><h2>B</h2><p>c</p></section>'
+
+
+def test_a_swatch_is_of_three_numbers_and_nothing_else():
+    assert 'style="background:rgb(1 2 255)"' in _format.swatch([1, 2, 999])
+    for other in (None, "red;x:url(//a)", [1, 2], [1, 2, "3"], {}):
+        assert _format.swatch(other) == ""

@@ -71,3 +71,18 @@ def test_every_plot_is_well_formed_and_names_are_escaped():
         _plots.track_axis(0.5, 1.0),
     ):
         ElementTree.fromstring(svg)
+
+
+def test_a_share_is_a_bar_with_its_interval():
+    bar = ElementTree.fromstring(_plots.bar({"value": 0.4, "low": -0.1, "high": 0.6}))
+    assert [rect.get("width") for rect in bar.findall("rect")] == ["100%", "40.00%"]
+    assert (bar.find("line").get("x1"), bar.find("line").get("x2")) == ("0.00%", "60.00%")
+
+
+def test_a_confusion_is_in_counts_or_in_shares():
+    matrix = [[996, 3, 1], [1, 3, 0], [0, 0, 0]]
+    counts, shares = (_plots.confusion(matrix, ("a", "b", "c"), shares=shares) for shares in (False, True))
+    written = [[one.text for one in ElementTree.fromstring(svg).iter("text") if "number" in one.get("class")]
+               for svg in (counts, shares)]  # fmt: skip
+    assert written == [["996", "3", "1", "1", "3"], ["100", "25", "75"]], "less than half a per cent is not written"
+    assert "<title>b called a: 25.0\u00a0%</title>" in shares

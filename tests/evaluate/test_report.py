@@ -129,7 +129,7 @@ def sample_report(classes=("ant", "bee", "crane fly", "dragonfly"), m=243, seed=
 class Page(HTMLParser):
     """Collects tags, attributes and text, and checks that what is opened is closed."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr", "wbr"})
 
     def __init__(self, page):
         super().__init__()
@@ -291,3 +291,38 @@ def test_numbers_that_json_has_no_word_for_become_null(report):
     page = render({**report, "more": values})
     inner = re.search(r'id="report">(.*?)</script>', page, re.S)[1]
     assert "NaN" not in inner and json.loads(inner)["more"] == finite(values)
+
+
+def test_a_report_on_pixels_stands_on_its_own_metric(dense_report):
+    words = Page(render(dense_report)).words.replace("\u00a0", " ")
+    value = dense_report["ladder"][2]["metrics"]["miou"]["value"]
+    assert f"{100 * value:.1f} %mIoU on 12 held-out samples (a validation part)" in words
+    assert "mIoU on 12 held-out samples (a validation part), the same for every rung" in words
+    assert words.count("against the shipped rung") == 2 and "worse: \u2212" in words
+    for tile in ("pixel accuracy", "mean recall", "12held out"):
+        assert tile in words
+    order = ["What to do next", "What it sees", "The ladder", "Before and after", "On the held-out samples", "Details"]
+    assert [words.index(one) for one in order] == sorted(words.index(one) for one in order)
+    assert "Accuracy on" not in words and "macro F1" not in words
+
+
+def test_a_test_split_of_pixels_counts_its_images(tested_dense):
+    words = Page(render(tested_dense)).words
+    assert "mIoU on 7 test images, looked at once" in words and "7of the test split" in words
+    assert "boundary F1" in words and "On the held-out samples" not in words
+
+
+def test_pictures_are_in_the_page_once(dense_report):
+    page = render(dense_report)
+    back = json.loads(re.search(r'id="report">(.*?)</script>', page, re.S)[1])
+    assert back["pictures"][0]["pictures"][3] == {"title": "wrong"} and back["legend"] == dense_report["legend"]
+    assert page.count("data:image/") == 8
+
+
+def test_a_run_on_pixels_under_way(dense_report, make_history):
+    part = {key: dense_report[key] for key in ("name", "data")}
+    for rows in ([], dense_report["ladder"][:2]):
+        running = {"what": "scene_lp_ft", "history": make_history("fold 1 of 1")}
+        words = Page(render({**part, "ladder": rows, "running": running})).words
+        assert "Under way: scene_lp_ft" in words and "Nothing is decided yet" in words
+    assert "mIoU on 12 held-out samples" in words and "a quick check on a part of them" in words

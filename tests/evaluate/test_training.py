@@ -138,3 +138,15 @@ def test_any_key_may_be_missing(rung) -> None:
             for phase in one["phases"]:
                 del phase[key]
         assert "What trained when" in training({"ladder": [{**rung, "training": part}]})
+
+
+def test_a_stand_in_for_the_main_metric_is_called_so(rung) -> None:
+    primary = {"metric": "miou", "title": "m<IoU>"}
+    words = _words(training({"ladder": [rung], "primary": primary}))
+    assert "which is kept (ring); a quick check on a part of them, not the m&lt;IoU&gt;" in words
+    assert "quick check" not in training({"ladder": [rung]})
+    for one in rung["training"]:
+        for k, leg in enumerate(one["legs"]):
+            leg["miou"] = k / 10
+    html = training({"ladder": [rung], "primary": primary})
+    assert "<h4>Held-out m&lt;IoU&gt;</h4>" in html and "0.0 % before" in _words(html)

@@ -1,15 +1,21 @@
 """How good, how sure, how different: arrays in, numbers with intervals out, and the report page."""
 
+from torchgraft.evaluate.boundary import boundary_counts, boundary_f1, boundary_score
 from torchgraft.evaluate.calibration import abstain, calibration, fit_temperature, reliability, softmax
 from torchgraft.evaluate.compare import beaten_by, paired
 from torchgraft.evaluate.curve import forecast, learning_curve
 from torchgraft.evaluate.metrics import brier_losses, confusion, ece, log_losses, score, summary, wilson
 from torchgraft.evaluate.mistakes import label_errors, worst_mistakes
+from torchgraft.evaluate.overlap import iou, miou, overlap_score, paired_overlap
+from torchgraft.evaluate.overlap import summary as overlap_summary
 from torchgraft.evaluate.report import finite, render
 
 __all__ = [
     "abstain",
     "beaten_by",
+    "boundary_counts",
+    "boundary_f1",
+    "boundary_score",
     "brier_losses",
     "calibration",
     "confusion",
@@ -17,10 +23,15 @@ __all__ = [
     "finite",
     "fit_temperature",
     "forecast",
+    "iou",
     "label_errors",
     "learning_curve",
     "log_losses",
+    "miou",
+    "overlap_score",
+    "overlap_summary",
     "paired",
+    "paired_overlap",
     "reliability",
     "render",
     "score",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
+from torchgraft.evaluate._classes import taken_for
 from torchgraft.evaluate._format import count, percent, span, text
+from torchgraft.evaluate._measures import of_pixels, scores
 
 _MOST = 6
+
+_GOOD_OVERLAP = 0.75
+"""IoU from which on a weakest class needs no word: its outline is most of what is wrong."""
 
 
 def next_steps(report: dict[str, Any]) -> list[str]:
@@ -63,9 +69,14 @@ def _more(report: dict[str, Any]) -> list[str]:
 
 
 def _weakest(report: dict[str, Any]) -> list[str]:
-    rows = [row for row in (report.get("test") or {}).get("per_class", ()) if row["support"] >= 5]
+    found, _ = scores(report)
+    rows = [row for row in found.get("per_class") or () if row["support"] >= 5]
     if len(rows) < 2:
         return []
+    return _least_overlap(rows, found) if of_pixels(found) else _least_found(rows)
+
+
+def _least_found(rows: list[Any]) -> list[str]:
     worst = min(rows, key=lambda row: row["recall"]["value"])
     recall = worst["recall"]
     if recall["value"] >= 0.9:
@@ -74,6 +85,24 @@ def _weakest(report: dict[str, Any]) -> list[str]:
         f"<b>{text(worst['class'])} is the weakest class.</b> Of {count(worst['support'], 'sample')} "
         f"{percent(recall['value'], 0)} were found [{span(recall)}]: label more of it first."
     ]
+
+
+def _least_overlap(rows: list[Any], found: Mapping[str, Any]) -> list[str]:
+    worst = min(rows, key=lambda row: row["iou"]["value"])
+    if worst["iou"]["value"] >= _GOOD_OVERLAP:
+        return []
+    names = [row["class"] for row in found["per_class"]]
+    own = names.index(worst["class"])
+    name, iou = text(worst["class"]), worst["iou"]
+    words = (
+        f"<b>{name} is the weakest class.</b> IoU {percent(iou['value'])} [{span(iou)}]: "
+        f"{percent(worst['accuracy']['value'], 0)} of its pixels are found, and of the pixels called {name} "
+        f"{percent(worst['precision']['value'], 0)} are. "
+    )
+    if found.get("confusion"):
+        other, share = taken_for(found["confusion"][own], own)
+        words += f"{percent(share, 0)} of it is taken for {text(names[other])}. " if share >= 0.1 else ""
+    return [words + "Label more images that show it first."]
 
 
 def _unsure(report: dict[str, Any]) -> list[str]:

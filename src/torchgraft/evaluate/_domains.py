@@ -17,6 +17,12 @@ _COLUMNS = {
 _ROWS = 12
 """Classes of which the gap is shown; the largest gaps first."""
 
+_OPEN = 8
+"""Rungs that are all shown; of more, source-only, the shipped one, the last, and the best of the rehearsal up to
+`_BEST` in all."""
+
+_BEST = 6
+
 _SIDE = (560, 360)
 """Width and height of the map."""
 
@@ -38,7 +44,8 @@ def domain_gap(report: Mapping[str, Any]) -> str:
         '<p class="note">Circles: the source, by its labels. Crosses: the target, by the answers of what is shipped. '
         "The plane is the one on which class means and the target lie furthest apart.</p>"
     )
-    return section("gap", "The gap between the domains", lead + figure + note + _classes(gap, report))
+    several = _several(found.get("several") or ())
+    return section("gap", "The gap between the domains", lead + several + figure + note + _classes(gap, report))
 
 
 def tried(report: Mapping[str, Any]) -> str:
@@ -55,14 +62,32 @@ def tried(report: Mapping[str, Any]) -> str:
             "adapted, a method that does harm is not to be trusted."
         )
     head = "".join(f"<th>{title}</th>" for title in ("method", *(_COLUMNS[name] for name in shown)))
-    rows = "".join(_row(rung, shown) for rung in rungs)
+    first, rest = _folded(rungs)
     note = (
         '<p class="note">The oracle column was asked for with <code>--oracle-labels</code>. It chose nothing.</p>'
         if "oracle_accuracy" in shown
         else ""
     )
-    table = f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    table, other = (_table(head, some, shown) for some in (first, rest))
+    if rest:
+        table += f"<details><summary>{len(rest)} others that were tried</summary>{other}</details>"
     return section("tried", "What was tried", f'<p class="lead">{lead}</p>{table}{note}{_tests(found["tests"])}')
+
+
+def _folded(rungs: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The rungs to show at once, and the rest, both in the order of the ladder."""
+    if len(rungs) <= _OPEN:
+        return list(rungs), []
+    kept = {0, len(rungs) - 1, *(i for i, rung in enumerate(rungs) if rung.get("chosen"))}
+    passed = [i for i, rung in enumerate(rungs) if rung.get("passed", True) and i not in kept]
+    best = sorted(passed, key=lambda i: -rungs[i]["metrics"].get("source_accuracy", {"value": 0.0})["value"])
+    kept.update(best[: max(_BEST - len(kept), 0)])
+    return [rungs[i] for i in sorted(kept)], [rung for i, rung in enumerate(rungs) if i not in kept]
+
+
+def _table(head: str, rungs: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> str:
+    rows = "".join(_row(rung, shown) for rung in rungs)
+    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
 
 
 def _row(row: Mapping[str, Any], shown: Sequence[str]) -> str:
@@ -82,6 +107,21 @@ def _tests(found: Sequence[Mapping[str, Any]]) -> str:
         for one in found
     )
     return f"<h3>The guard</h3><ul>{items}</ul>" if items else ""
+
+
+def _several(sources: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each of several sources: how far it is from the target, and what a sample of it counts for that."""
+    if not sources:
+        return ""
+    rows = "".join(
+        f"<tr><td>{text(one['name'])}</td><td>{one['samples']}</td><td>{one['gap']:.4f}</td>"
+        f"<td>{one['weight']:.1f}</td></tr>"
+        for one in sorted(sources, key=lambda one: -one["weight"])
+    )
+    names = ("source", "samples", "gap to the target (MMD\u00b2)", "a sample counts")
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
+    note = '<p class="note">What a sample counts goes with 1 / gap; the farthest source counts 1.</p>'
+    return f'<h3>By source</h3><div class="scroll"><table>{head}{rows}</table></div>{note}'
 
 
 def _classes(gap: Mapping[str, Any], report: Mapping[str, Any]) -> str:

@@ -27,6 +27,14 @@ def clip(value: Any, limit: int) -> str:
     return text(words if len(words) <= limit else words[: limit - 1].rstrip() + "\u2026")
 
 
+def swatch(colour: Any) -> str:
+    """A small square in a colour given as three whole numbers in 0..255; nothing for anything else."""
+    if not isinstance(colour, list | tuple) or len(colour) != 3 or not all(isinstance(part, int) for part in colour):
+        return ""
+    red, green, blue = (min(max(part, 0), 255) for part in colour)
+    return f'<span class="swatch" style="background:rgb({red} {green} {blue})"></span>'
+
+
 def percent(value: float, digits: int = 1) -> str:
     """`0.941` as `94.1 %` (with a space that doesn't break)."""
     return f"{100 * value:.{digits}f}\u00a0%"

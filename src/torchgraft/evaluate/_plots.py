@@ -51,6 +51,18 @@ def track_axis(low: float, high: float) -> str:
     return f'<svg class="track axis" width="100%" height="18" aria-hidden="true">{marks}</svg>'
 
 
+def bar(estimate: Mapping[str, float]) -> str:
+    """A share as a bar on 0..1, with its interval as a line in it, as wide as the place it stands in."""
+    at = {key: f"{100 * min(max(estimate[key], 0), 1):.2f}%" for key in ("value", "low", "high")}
+    label = f"{percent(estimate['value'])}, interval {percent(estimate['low'])} to {percent(estimate['high'])}"
+    return (
+        f'<svg class="track" width="100%" height="20" role="img" aria-label="{label}">'
+        f'<rect class="frame" width="100%" height="14" y="3" rx="2"/>'
+        f'<rect class="fill" width="{at["value"]}" height="14" y="3" rx="2"/>'
+        f'<line class="reach" x1="{at["low"]}" x2="{at["high"]}" y1="10" y2="10"/></svg>'
+    )
+
+
 def zero_track(difference: Mapping[str, float], edge: float) -> str:
     """A difference of shares with its interval, on a line from -`edge` to `edge` with zero in the middle."""
     at = {key: _x(min(max(difference[key], -edge), edge), -edge, edge) for key in ("value", "low", "high")}
@@ -149,15 +161,18 @@ def coverage(abstain: Mapping[str, Any]) -> str:
     return _figure(parts, "Accuracy of the answered samples against the share answered")
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
-    """Heat map: row the truth, column the answer, darker with the share of the row; counts up to 15 classes."""
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, shares: bool = False) -> str:
+    """Heat map: row the truth, column the answer, darker with the share of the row; counts up to 15 classes.
+
+    `shares`: each number is the share of its row in per cent, in place of a count.
+    """
     size = len(classes)
     named = size <= 40
     cell = max(6, min(58, 560 // max(size, 1)))
     margin = 8 + min(130, 6.6 * max(len(str(c)) for c in classes)) if named else 8
     top = margin * 0.75 + 10 if named else 8
     width, height = margin + cell * size + (48 if named else 8), top + cell * size + 8
-    parts = [_cells(row, r, margin, top, cell, classes, numbers=size <= 15) for r, row in enumerate(matrix)]
+    parts = [_cells(row, r, (margin, top, cell), classes, size <= 15, shares) for r, row in enumerate(matrix)]
     if named:
         letter = min(12, cell - 1)
         for k, name in enumerate(classes):
@@ -176,21 +191,23 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
 
 
 def _cells(
-    row: Sequence[int], r: int, left: float, top: float, cell: int, classes: Sequence[str], *, numbers: bool
+    row: Sequence[int], r: int, at: tuple[float, float, int], classes: Sequence[str], numbers: bool, shares: bool
 ) -> str:
-    total, parts = max(sum(row), 1), []
+    """Row `r` of the matrix; `at` is the left and top edge of the matrix and the side of a cell."""
+    (left, top, cell), total, parts = at, max(sum(row), 1), []
     for c, n in enumerate(row):
         if not n and not numbers:
             continue
         x, y, part = left + c * cell, top + r * cell, n / total
-        strength = 0.18 + 0.82 * part if n else 0
+        strength = 0.18 + 0.82 * part if n and (part >= 0.005 or not shares) else 0
         box = f'x="{x:.1f}" y="{y:.1f}" width="{cell - 1}" height="{cell - 1}" rx="2" fill-opacity="{strength:.2f}"'
-        label = f"{text(classes[r])} called {text(classes[c])}: {n}"
+        label = f"{text(classes[r])} called {text(classes[c])}: {percent(part) if shares else n}"
         parts.append(f'<rect class="{"hit" if r == c else "miss"}" {box}><title>{label}</title></rect>')
-        if numbers and n:
+        if numbers and strength:
             tone = "light" if part > 0.55 else "ink"
             middle = f'x="{x + cell / 2 - 0.5:.1f}" y="{y + cell / 2 + 4:.1f}"'
-            parts.append(f'<text class="number {tone}" {middle} text-anchor="middle">{n}</text>')
+            shown = f"{100 * part:.0f}" if shares else n
+            parts.append(f'<text class="number {tone}" {middle} text-anchor="middle">{shown}</text>')
     box = f'x="{left}" y="{top + r * cell:.1f}" width="{cell * len(row) - 1}" height="{cell - 1}"'
     return f'<rect class="frame" {box} rx="2"/>' + "".join(parts)
 

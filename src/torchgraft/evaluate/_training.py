@@ -10,6 +10,7 @@ from typing import Any
 
 from torchgraft.evaluate._curves import SHARE, Line, Points, Scale, chart, layer_names, strip
 from torchgraft.evaluate._format import clip, duration, many, percent, section, short, size, text
+from torchgraft.evaluate._measures import Main, main_metric
 
 History = Mapping[str, Any]
 
@@ -32,7 +33,8 @@ def training(report: Mapping[str, Any]) -> str:
         '<p class="lead">Each fold is a training of its own, on samples that leave the held-out ones out; how many '
         "epochs are best is read from all folds together. The last training is on all samples.</p>"
     )
-    return section("training", "How it trained", lead + "".join(_rung(rung) for rung in rungs))
+    main = main_metric(report)
+    return section("training", "How it trained", lead + "".join(_rung(rung, main) for rung in rungs))
 
 
 def under_way(report: Mapping[str, Any]) -> str:
@@ -42,10 +44,10 @@ def under_way(report: Mapping[str, Any]) -> str:
     if not _told(history):
         return ""
     what = running.get("what") or _title(history, 0)
-    return section("now", f"Under way: {text(what)}", _trained([history], None))
+    return section("now", f"Under way: {text(what)}", _trained([history], None, main_metric(report)))
 
 
-def _rung(rung: Mapping[str, Any]) -> str:
+def _rung(rung: Mapping[str, Any], main: Main) -> str:
     histories = [one for one in rung["training"] if _told(one)]
     kept = (rung.get("options") or {}).get("epochs")
     where = f" on {text(str(rung['backbone']).removeprefix('tuned/'))}" if rung.get("backbone") else ""
@@ -54,15 +56,17 @@ def _rung(rung: Mapping[str, Any]) -> str:
     facts += [size(rung["memory"]) if rung.get("memory") else ""]
     line = " \u00b7 ".join(filter(None, facts))
     head = f'<h3>{text(rung.get("method", ""))}{where}</h3><p class="note">{line}</p>'
-    return f'<div class="trained">{head}{_trained(histories, kept if isinstance(kept, int) else None)}</div>'
+    return f'<div class="trained">{head}{_trained(histories, kept if isinstance(kept, int) else None, main)}</div>'
 
 
-def _trained(histories: Sequence[History], kept: int | None) -> str:
+def _trained(histories: Sequence[History], kept: int | None, main: Main) -> str:
     folds = [one for one in histories if _measured(one)]
     last = [one for one in histories if not _measured(one)][-1:]
-    plots = [_loss(histories, last), *_held_out(folds, kept), _rate(histories, last)]
+    plots = [_loss(histories, last), *_held_out(folds, kept, main), _rate(histories, last)]
     figures = "".join(
-        f"<figure><h4>{name}</h4>{svg}<figcaption>{note}</figcaption></figure>" for name, svg, note in plots if svg
+        f"<figure><h4>{text(name)}</h4>{svg}<figcaption>{note}</figcaption></figure>"
+        for name, svg, note in plots
+        if svg
     )
     key = _key(histories, bool(last), len(folds), kept) if len(histories) > 1 else ""
     return f'<div class="curves">{figures}</div>{key}{_phases(histories[-1])}{_repairs(histories)}{_ended(histories)}'
@@ -117,8 +121,8 @@ def _lines(histories: Sequence[History], column: int, main: History | None) -> l
     ]
 
 
-def _held_out(folds: Sequence[History], kept: int | None) -> list[tuple[str, str, str]]:
-    """Held-out loss and accuracy after every epoch, where there are any."""
+def _held_out(folds: Sequence[History], kept: int | None, main: Main) -> list[tuple[str, str, str]]:
+    """Held-out loss, main metric and accuracy after every epoch, as far as they were measured."""
     if not folds:
         return []
     good = [_sound_legs(one) for one in folds]
@@ -127,7 +131,8 @@ def _held_out(folds: Sequence[History], kept: int | None) -> list[tuple[str, str
     if kept is None and len(folds) == 1:
         kept, word = _best(folds[0], good[0]), "the best"
     plots = []
-    for key, title, scale in (("loss", "Held-out loss", Scale()), ("accuracy", "Held-out accuracy", SHARE)):
+    shares = {main.metric: f"Held-out {main.title}", "accuracy": "Held-out accuracy"}
+    for key, title, scale in (("loss", "Held-out loss", Scale()), *((k, title, SHARE) for k, title in shares.items())):
         each = [[_number(leg.get(key)) for leg in legs] for legs in good]
         if not any(math.isfinite(y) for values in each for y in values):
             continue
@@ -136,7 +141,11 @@ def _held_out(folds: Sequence[History], kept: int | None) -> list[tuple[str, str
         lines = [*(lines if len(folds) > 1 else ()), Line(points=mean, on=True, dots=True, title="mean of the folds")]
         ring = mean[kept] if kept is not None and kept < len(mean) and math.isfinite(mean[kept][1]) else None
         svg = chart(lines, x_name=name, label=f"{title} by {name}", scale=scale, ring=ring)
-        plots.append((title, svg, _went(mean, ring, name, word, percent if key == "accuracy" else _loss_words)))
+        note = _went(mean, ring, name, word, _loss_words if key == "loss" else percent)
+        note += (
+            f"; a quick check on a part of them, not the {text(main.title)}" if key not in ("loss", main.metric) else ""
+        )
+        plots.append((title, svg, note))
     return plots
 
 

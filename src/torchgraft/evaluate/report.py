@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from torchgraft.evaluate._format import count, duration, text
+from torchgraft.evaluate._gallery import EMBEDDED, without_thumbnails
 from torchgraft.evaluate._sections import SECTIONS
 
 REFRESH = 5
@@ -17,7 +18,12 @@ REFRESH = 5
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page for a `report.json` object (schema 1), with `mistakes` and `label_errors` as galleries where given.
+    """The page for a `report.json` object (schema 1), with `pictures`, `mistakes` and `label_errors` where given.
+
+    Numbers are of the metric that `primary` names (`{"metric": its key, "title": its name}`), else of accuracy.
+    `pictures`: `[{"id", "note", "pictures": [{"title", "thumbnail"}]}]`, in the colours of `legend`:
+    `[{"class", "colour": three numbers in 0..255}]`. `test`, or where there is none `held_out`: as `score` or
+    `overlap_score` gives them.
 
     No script runs and nothing is loaded from a network: a content policy in the page forbids both. Every text of the
     data (names, labels, texts, findings) is escaped; a thumbnail is shown only if it is a `data:image/` address. Parts
@@ -82,11 +88,6 @@ def _about(report: Mapping[str, Any]) -> str:
 
 def _json(report: Mapping[str, Any]) -> str:
     """JSON that can stand inside a script element: nothing in it can end the element."""
-    plain = {
-        key: [{k: v for k, v in item.items() if k != "thumbnail"} for item in value or ()]
-        if key in ("mistakes", "label_errors")
-        else value
-        for key, value in report.items()
-    }
+    plain = {key: without_thumbnails(value) if key in EMBEDDED else value for key, value in report.items()}
     written = json.dumps(finite(plain), ensure_ascii=True, default=str)
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

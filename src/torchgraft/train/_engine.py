@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from torchgraft.data import IGNORE
 from torchgraft.train import optim
 from torchgraft.train.groups import Group
 from torchgraft.train.optim import mixed
@@ -74,7 +75,10 @@ class Engine:
     def _count(self, batch: Batch) -> None:
         if batch.y is None:
             return
-        new = batch.y.sum(0).double() if batch.y.ndim > 1 else torch.bincount(batch.y).double()
+        if batch.y.is_floating_point():  # soft targets
+            new = batch.y.sum(0).double()
+        else:  # of pixels, some have none
+            new = torch.bincount(batch.y[batch.y != IGNORE] if batch.y.ndim > 1 else batch.y).double()
         old = new.new_zeros(0) if self.seen is None else self.seen
         size = max(len(old), len(new))
         self.seen = functional.pad(old, (0, size - len(old))) + functional.pad(new, (0, size - len(new)))

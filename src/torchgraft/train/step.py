@@ -16,7 +16,8 @@ from torchgraft.train.schedule import Schedule, cosine
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B samples: `inputs` as the network takes them, `y` (B int64 classes, or B x C soft targets; None: unlabelled).
+    """B samples: `inputs` as the network takes them, `y` (B int64 classes, B x C soft targets, or B x H x W int64
+    classes of pixels; None: unlabelled).
 
     `rows` are their positions in the loader.
     """
