@@ -215,3 +215,67 @@ def test_no_method_moves_what_is_beside(name, domains):
     else:
         width = aligned.zt.shape[1]
         assert aligned.head.weight.shape[1] in (width, width + 4)
+
+
+WEIGHTED = {
+    "standardise": {},
+    "coral": {},
+    "linear_ot": {},
+    "sa": {"k": 3},
+    "gfk": {"k": 2},
+    "tca": {"k": 3},
+    "jda": {"k": 3, "rounds": 3},
+    "bda": {"k": 3, "rounds": 3, "classifier": "logistic"},
+    "sinkhorn": {},
+    "centroids": {"align_means": True},
+    "pseudo_label": {"rounds": 2},
+}
+
+
+def _two_sources() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """40 rows of one source, 40 of another, 60 of the target."""
+    rng = np.random.default_rng(3)
+    ys = np.arange(80) % 2
+    xs = rng.normal(size=(80, 5)) + 3 * ys[:, None] * np.eye(5)[0]
+    xs[40:] = 2 * xs[40:] - 1
+    return xs, ys, rng.normal(size=(60, 5)) + 3 * (np.arange(60) % 2)[:, None] * np.eye(5)[0] + 0.5
+
+
+def _answers(aligned, xt: np.ndarray) -> np.ndarray:
+    """What later target rows become, and what a method's own classifier says of them."""
+    z = aligned.transform(xt)
+    return z if aligned.head is None else aligned.head.logits(z)
+
+
+@pytest.mark.parametrize("method", sorted(WEIGHTED))
+def test_equal_weights_change_nothing(method: str) -> None:
+    xs, ys, xt = _two_sources()
+    plain = align(method, xs, ys, xt, options=WEIGHTED[method])
+    same = align(method, xs, ys, xt, weights=np.full(80, 7.0), options=WEIGHTED[method])
+    np.testing.assert_allclose(abs(plain.zs), abs(same.zs), atol=1e-4)
+    np.testing.assert_allclose(abs(_answers(plain, xt)), abs(_answers(same, xt)), atol=5e-3)
+
+
+@pytest.mark.parametrize("method", ["standardise", "coral", "linear_ot", "sa", "gfk", "centroids", "pseudo_label"])
+def test_a_source_that_counts_nothing_is_as_if_not_there(method: str) -> None:
+    xs, ys, xt = _two_sources()
+    alone = align(method, xs[:40], ys[:40], xt, options=WEIGHTED[method])
+    weights = np.where(np.arange(80) < 40, 1.0, 1e-12)
+    both = align(method, xs, ys, xt, weights=weights, options=WEIGHTED[method])
+    np.testing.assert_allclose(abs(both.zs[:40]), abs(alone.zs), atol=1e-4)
+    if method != "pseudo_label":  # its penalty is one on features of total variance 1, that of all rows
+        np.testing.assert_allclose(abs(_answers(both, xt)), abs(_answers(alone, xt)), rtol=0.02, atol=1e-3)
+
+
+def test_halves_keep_their_weights() -> None:
+    xs, ys, xt = _two_sources()
+    weights = np.linspace(1, 3, 80)
+    half = Domains(xs=xs, ys=ys, xt=xt, weights=weights).half(np.arange(0, 80, 2), np.arange(1, 80, 2))
+    np.testing.assert_allclose(half.weights, weights[::2] / weights[::2].mean())
+
+
+@pytest.mark.parametrize("weights", [np.ones(3), np.zeros(80), np.full(80, np.nan), -np.ones(80)])
+def test_weights_that_do_not_fit(weights: np.ndarray) -> None:
+    xs, ys, xt = _two_sources()
+    with pytest.raises(DataError, match="weights expects"):
+        Domains(xs=xs, ys=ys, xt=xt, weights=weights)

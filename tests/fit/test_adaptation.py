@@ -11,10 +11,10 @@ import pytest
 from scipy import sparse
 
 import torchgraft
-from torchgraft.core.errors import DataError, OptionError, UnknownName
+from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.progress import SILENT
 from torchgraft.fit import FitOptions, Run, adaptation, fit, repeat, resume
-from torchgraft.fit.adaptation import Adaptation, members
+from torchgraft.fit.adaptation import Adaptation
 from torchgraft.model import assemble, load
 
 FAST = "standardise,coral"
@@ -97,6 +97,20 @@ def test_labels_of_the_target_change_nothing(shipped: Run, pair: Path, tmp_path:
     run = fit(options(pair, tmp_path / "run", name, oracle_labels=name == "wrong.npz", test=str(pair / "test.npz")))
     assert bits(run) == bits(shipped)
     assert untimed(run) == untimed(shipped)
+
+
+def test_a_class_of_its_test_part_alone_changes_nothing(pair: Path, tmp_path: Path) -> None:
+    """Parts of a target with classes in one of them alone: every row is adapted to, and the run is the same bits."""
+    with np.load(pair / "target.npz") as data:
+        x, y = data["X"], data["y"].astype("<U3")
+    runs = []
+    for i, strange in enumerate((y, np.where(np.arange(81) > 70, "emu", "ant"))):
+        parts = {"X_train": x[:60], "y_train": strange[:60], "X_test": x[60:], "y_test": strange[60:]}
+        np.savez(tmp_path / f"{i}.npz", **parts)
+        runs.append(fit(options(pair, tmp_path / f"run{i}", str(tmp_path / f"{i}.npz"), method=FAST)))
+    assert runs[0].report.data["data"]["counts"]["target"] == 81
+    assert bits(runs[0]) == bits(runs[1])
+    assert untimed(runs[0]) == untimed(runs[1])
 
 
 def test_the_oracle_prints_a_column_and_chooses_nothing(shipped: Run, known: Run) -> None:
@@ -204,26 +218,32 @@ def test_nobody_passes_the_rehearsal(pair: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_two_sources(pair: Path, tmp_path: Path, make_domain) -> None:
-    """The second is the first, far away: what lies between them is taken off, so both are learnt from."""
+    """The second is the first, far away: what lies between them is taken off, and the nearer one counts more."""
     x, y = make_domain(72, seed=6)
     np.savez(tmp_path / "far.npz", X=x + 50, y=y)
     both = (str(pair / "source.npz"), str(tmp_path / "far.npz"))
     run = adaptation.run(options(pair, target="target.npz", method=FAST, source=both, oracle_labels=True), SILENT)
-    source = run.rows("train")
-    assert len(source) == 144
+    assert len(run.rows("train")) == 144
     means = [run.x[run.domains.origin == i].mean(axis=0) for i in (0, 1)]
     np.testing.assert_allclose(means[0], means[1], atol=1e-6)
     assert run.ladder[0].right.mean() > 0.95
     truth = run.domains.oracle[run.rows("")]
-    assert run.ladder[run.index].name == "committee"
+    assert run.index > 0
     assert (run.ladder[run.index].probabilities.argmax(1) == truth).mean() > 0.9
+    near, far = run.several
+    assert (near.name, far.name, far.weight) == ("source", "far", 1.0) and near.weight > 1.5
+    assert run.sentence.endswith(f"a sample of source counts {near.weight:.1f} times as much as one of far.")
 
 
-def test_one_mean_hand_worked() -> None:
-    x = np.array([[0.0], [2], [10], [14], [100]])
-    origin = np.array([0, 0, 1, 1, -1])
-    assert adaptation._one_mean(x, origin).ravel().tolist() == [5.5, 7.5, 4.5, 8.5, 100]
-    assert adaptation._one_mean(x, np.array([0, 0, 0, 0, -1])) is x
+def test_equal_sources_are_one_source(pair: Path) -> None:
+    """The same file twice: both count alike, and the answers are those of it alone."""
+    twice = (str(pair / "source.npz"),) * 2
+    run = adaptation.run(options(pair, method="coral", source=twice), SILENT)
+    alone = adaptation.run(options(pair, method="coral"), SILENT)
+    assert [one.weight for one in run.several] == [1.0, 1.0] and alone.several == ()
+    assert "A sample of each source counts the same" in run.sentence and "counts" not in alone.sentence
+    same = run.ladder[0].probabilities.argmax(1) == alone.ladder[0].probabilities.argmax(1)
+    assert same.mean() > 0.95
 
 
 def test_the_gap_is_measured_and_can_be_written(found: Adaptation) -> None:
@@ -245,43 +265,6 @@ def test_a_class_with_a_single_sample_and_a_single_feature(tmp_path: Path, make_
                          out=str(tmp_path / "run")))  # fmt: skip
     assert run.report.data["domains"]["gap"]["class_gaps"][-1] is None
     assert "<svg" in run.report.html.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("asked", "names"),
-    [
-        ("coral", ["none", "coral"]),
-        ("coral, jda ,coral,", ["none", "coral", "jda"]),
-        ("kmm", ["none", "kmm"]),
-    ],
-)
-def test_members_by_name(asked: str, names: list[str]) -> None:
-    assert [one.method for one in members(asked)] == names
-
-
-def test_methods_that_train_are_members_too(make_domain) -> None:
-    """They answer by themselves; a class that the source lacks is one of theirs too."""
-    given = [make_domain(24, seed=seed, move=seed) for seed in (0, 1)]
-    ys = np.searchsorted(np.unique(given[0][1]), given[0][1])
-    pair = adaptation.align.Domains(xs=given[0][0], ys=ys, xt=given[1][0], n_classes=4)
-    deep = members("deep_coral", seed=3)[1]
-    assert isinstance(deep, adaptation.Deep) and (deep.name, deep.seed) == ("deep_coral", 3)
-    found = deep.answer(pair)
-    assert found.probabilities.shape == (24, 4) and found.aligned is None
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-6)
-
-
-def test_the_committee_is_asked_for_by_name_or_not_at_all() -> None:
-    assert members("auto") == members("committee") == adaptation.align.MEMBERS
-
-
-def test_members_that_do_not_exist() -> None:
-    with pytest.raises(UnknownName, match="Did you mean 'coral'"):
-        members("corral")
-    with pytest.raises(UnknownName, match="lda"):
-        members("coral,lda")
-    with pytest.raises(OptionError, match="--method expects auto or names like coral"):
-        members(" , ")
 
 
 def test_what_can_not_be_done_is_said(pair: Path, tmp_path: Path, make_domain) -> None:

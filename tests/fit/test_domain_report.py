@@ -39,7 +39,7 @@ def test_the_stable_keys(data: dict) -> None:
     assert data["schema"] == 1
     assert {"task", "name", "data", "domains", "ladder", "verdict", "test"} <= set(data)
     assert {"skipped", "seconds", "environment", "options"} <= set(data)
-    assert set(data["domains"]) == {"sources", "gap", "map", "tests", "oracle"}
+    assert set(data["domains"]) == {"sources", "several", "gap", "map", "tests", "oracle"}
     assert data["data"]["counts"] == {"source": 72, "target": 81, "test": 40}
     assert json.loads(json.dumps(data, allow_nan=False))["name"] == "target"
 

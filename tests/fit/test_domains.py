@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from torchgraft.core.errors import DataError
 from torchgraft.core.progress import SILENT
@@ -54,6 +55,61 @@ def test_labels_of_the_target_have_no_way_in(pair: Path, name: str) -> None:
     assert with_labels.oracle is None
     (note,) = with_labels.findings
     assert (note.kind, note.severity, note.count, note.action) == ("target_labels", "note", 81, "not looked at")
+
+
+@pytest.mark.parametrize("kind", ["arrays", "folders", "table"])
+def test_no_label_of_the_target_decides_which_samples_are_there(kind: str, tmp_path: Path, make_domain) -> None:
+    """A target in parts, whose test part has a class that its train part lacks: all of it is adapted to."""
+    found = {}
+    for name, strange in (("same", "bee"), ("other", "emu"), ("bare", None)):
+        make = {"arrays": _arrays_in_parts, "folders": _folders_in_parts, "table": _table_in_parts}[kind]
+        target, source = make(tmp_path / name, strange, make_domain)
+        found[name] = loaded(target, source).samples
+    assert (found["same"].split == TARGET).sum() == 8
+    for one in found.values():
+        assert one.classes == found["same"].classes
+        np.testing.assert_array_equal(one.y, found["same"].y)
+        np.testing.assert_array_equal(one.split, found["same"].split)
+        if kind != "folders":
+            assert one.ids == found["same"].ids
+            np.testing.assert_array_equal(one.x, found["same"].x)
+
+
+def _arrays_in_parts(folder: Path, strange: str | None, make_domain) -> tuple[Path, Path]:
+    folder.mkdir()
+    x, y = make_domain(20, seed=9)
+    y = y.astype("<U3")
+    source = saved(folder / "source.npz", x, y)
+    parts = {"X_train": x[:4] + 1, "X_test": x[4:8] + 1}
+    if strange:
+        parts |= {"y_train": y[:4], "y_test": np.where(np.arange(4) == 2, strange, y[4:8])}
+    np.savez(folder / "target.npz", **parts)
+    return folder / "target.npz", source
+
+
+def _folders_in_parts(folder: Path, strange: str | None, make_domain) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        place = folder / "source" / ("ant", "bee")[i % 2]
+        if i < 8:
+            label = strange if strange and i == 6 else ("ant", "bee")[i % 2]
+            place = folder / "target" / ("train" if i < 4 else "test") / (label if strange else "")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(place / f"{i}.png")
+    return folder / "target", folder / "source"
+
+
+def _table_in_parts(folder: Path, strange: str | None, make_domain) -> tuple[Path, Path]:
+    (folder / "target").mkdir(parents=True)
+    rows = [(f"a coat of number {i} is here for you", ("ant", "bee")[i % 2]) for i in range(20)]
+    texts = {"train": rows[:4], "test": [(text, strange if i == 2 else y) for i, (text, y) in enumerate(rows[4:8])]}
+    for name, part in texts.items():
+        lines = [f"{text},{y}" if strange else text for text, y in part]
+        head = "text,label" if strange else "text"
+        (folder / "target" / f"{name}.csv").write_text("\n".join([head, *lines]), encoding="utf-8")
+    lines = [f"{text} again,{y}" for text, y in rows]
+    (folder / "source.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    return folder / "target", folder / "source.csv"
 
 
 def test_the_oracle_holds_the_targets_labels_and_no_others(pair: Path, tmp_path: Path) -> None:
@@ -135,3 +191,15 @@ def test_what_is_wrong_is_said(pair: Path, tmp_path: Path, make_domain) -> None:
     for paths, changes, message in cases:
         with pytest.raises(DataError, match=message):
             loaded(*paths, **changes)
+
+
+def test_masks_are_no_classes_of_a_sample(pair: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / "scenes" / folder).mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, 3, (16, 16, 3) if folder == "images" else (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "scenes" / folder / f"{i}.png")
+    for target, source in ((tmp_path / "scenes", pair / "source.npz"), (pair / "bare.npz", tmp_path / "scenes")):
+        with pytest.raises(DataError, match="holds segmentation labels; --source and --from expect one class a sample"):
+            loaded(target, source)

@@ -1,4 +1,4 @@
-"""The climb: every rung measured on the same rows, stopped by the clock with the reason; and fitting again on less."""
+"""The climb: every rung measured on the same rows, stopped by the clock with the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchgraft.core.types import Estimate
 from torchgraft.data import folds
 from torchgraft.evaluate import softmax
 from torchgraft.fit import ladder, plan
-from torchgraft.fit.ladder import Entry, climb, refit
+from torchgraft.fit.ladder import Entry, climb
 from torchgraft.model import assemble
 from torchgraft.tune import lda
 from torchgraft.tune.base import Problem, take
@@ -38,8 +38,10 @@ def test_every_rung_is_measured_on_the_held_out_rows(problem: Problem) -> None:
     assert not skipped
     for entry in entries:
         assert sorted(entry.candidate.rows) == list(range(90))
-        np.testing.assert_allclose(entry.probabilities, softmax(entry.candidate.logits / entry.temperature))
-        right = (entry.probabilities.argmax(1) == problem.y[entry.candidate.rows]).mean()
+        np.testing.assert_allclose(
+            entry.measured.probabilities, softmax(entry.candidate.logits / entry.measured.temperature)
+        )
+        right = (entry.measured.probabilities.argmax(1) == problem.y[entry.candidate.rows]).mean()
         assert entry.metrics["accuracy"].value == pytest.approx(right)
         assert isinstance(entry.metrics["accuracy"], Estimate)
     assert [entry.transfer for entry in entries] == [False, True, True]
@@ -89,36 +91,6 @@ def test_what_was_found_is_told_after_each_rung(problem: Problem) -> None:
     assert threads == [{1}, {1}]
 
 
-def test_fitted_again_on_all_rows_it_is_right_where_it_was(problem: Problem) -> None:
-    entries, _ = climb(problem, _rungs(problem, "majority", "lda"))
-    for entry in entries:
-        right = refit(problem, entry, np.arange(90))
-        np.testing.assert_array_equal(right, entry.probabilities.argmax(1) == problem.y[entry.candidate.rows])
-
-
-def test_fitted_again_on_few_rows_it_never_sees_the_held_out_ones(problem: Problem) -> None:
-    one = lda.Options(source="array", shrinkages=())  # one setting: nothing is chosen on the held-out rows
-    (entry,), _ = climb(problem, [plan.Rung(method="lda", source="array", options=one)])
-    part = np.arange(30)
-    right = refit(problem, entry, part)
-    changed = problem.y.copy()
-    changed[30:] = (changed[30:] + 1) % 3  # labels outside the part
-    again = refit(Problem(blocks=problem.blocks, y=changed, classes=problem.classes, folds=problem.folds), entry, part)
-    held_in = np.isin(problem.held_out, part)
-    np.testing.assert_array_equal(right[held_in], again[held_in])
-
-
-@pytest.mark.parametrize(("part", "expected"), [(np.array([0, 3, 6]), "class 0"), (np.array([], dtype=int), "nothing")])
-def test_one_class_or_nothing_to_learn_from(problem: Problem, part: np.ndarray, expected: str) -> None:
-    (entry,), _ = climb(problem, _rungs(problem, "lda"))
-    right = refit(problem, entry, part)
-    assert len(right) == 90
-    if expected == "nothing":
-        assert not right.any()
-    else:
-        np.testing.assert_array_equal(right, problem.y[problem.held_out] == 0)
-
-
 def test_the_candidate_is_the_graft_on_all_rows(problem: Problem) -> None:
     (entry,), _ = climb(problem, _rungs(problem, "lda"))
     logits = entry.candidate.head.logits(assemble(entry.candidate.parts, problem.blocks))
@@ -137,13 +109,14 @@ def test_training_is_not_begun_where_it_could_not_be_shown_to_pay(problem: Probl
     apart = problem.blocks["array"] + np.eye(6, dtype=np.float32)[problem.y]
     problem = replace(problem, blocks={"array": apart})
     (entry,), _ = climb(problem, _rungs(problem, "lda"))
-    wrong = int((entry.probabilities.argmax(1) != problem.y[entry.candidate.rows]).sum())
+    wrong = entry.measured.mistakes
     assert 0 < wrong < ladder._WORTH, "the blobs overlap a little only"
     rung = plan.Rung(method="lp_ft", source=None, options=None)
     assert f"wrong on {wrong} of 90" in ladder._hopeless(problem, rung, trains, [entry])
     assert ladder._hopeless(problem, replace(rung, asked=True), trains, [entry]) == "", "asked for by name"
     assert ladder._hopeless(problem, rung, lda, [entry]) == "", "it trains nothing"
-    part = replace(entry, probabilities=entry.probabilities[:9], candidate=replace(entry.candidate, rows=np.arange(9)))
+    few = replace(entry.measured, rows=np.arange(9), y=np.zeros(9, int), probabilities=np.eye(3)[np.zeros(9, int)])
+    part = replace(entry, measured=few)
     assert ladder._hopeless(problem, rung, trains, [part]) == "", "few answers have few mistakes"
     (floor,), _ = climb(problem, _rungs(problem, "majority"))
     assert ladder._hopeless(problem, rung, trains, [floor]) == "", "60 mistakes"

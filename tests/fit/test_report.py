@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from torchgraft.core.errors import ArtifactError
 from torchgraft.fit import FitOptions, Report, Run, fit
-from torchgraft.fit import report as report_module
-from torchgraft.fit.report import thumbnail
+from torchgraft.tasks import _labels
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,7 @@ def test_labels_to_check_are_counted_whatever_is_shown(arrays: Path, tmp_path: P
         y = data["y"].copy()
         y[::8] = np.roll(y, 40)[::8]
         np.savez(tmp_path / "wrong.npz", X=data["X"] + 4 * np.eye(8)[np.repeat([0, 1, 2], 40)], y=y)
-    monkeypatch.setattr(report_module, "_SHOWN", 2)
+    monkeypatch.setattr(_labels, "_SHOWN", 2)
     run = fit(FitOptions(target=str(tmp_path / "wrong.npz"), out=str(tmp_path / "run"), method="lda"))
     assert len(run.report.data["label_errors"]) == 2
     found = run.report.data["label_errors_found"]
@@ -89,48 +86,3 @@ def test_the_report_adds_up(run: Run) -> None:
     assert data["seconds"]["total"] >= data["seconds"]["features"]
     assert [row["rung"] for row in data["ladder"]] == [0, 1]
     assert len(data["mistakes"]) == 24 - np.trace(data["test"]["confusion"]), "all mistakes on the test split are shown"
-
-
-def test_a_thumbnail_is_a_small_jpeg(tmp_path: Path) -> None:
-    Image.new("RGBA", (400, 200), (255, 0, 0, 128)).save(tmp_path / "a.png")
-    kind, _, data = thumbnail(tmp_path / "a.png").partition(",")
-    assert kind == "data:image/jpeg;base64"
-    small = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert small.size == (128, 64)
-    assert small.format == "JPEG"
-
-
-def test_a_thumbnail_stands_upright(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (400, 200)).save(tmp_path / "a.jpg", exif=exif)
-    data = thumbnail(tmp_path / "a.jpg").partition(",")[2]
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (64, 128)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "I;16", "F", "CMYK"])
-def test_every_mode_has_a_thumbnail(tmp_path: Path, mode: str) -> None:
-    Image.new(mode, (300, 300)).save(tmp_path / "a.tif")
-    assert thumbnail(tmp_path / "a.tif").startswith("data:image/jpeg")
-
-
-def test_a_broken_picture_has_no_thumbnail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    for kind in ("png", "jpg", "gif", "webp"):
-        path = tmp_path / f"a.{kind}"
-        Image.fromarray(rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(path)
-        data = path.read_bytes()
-        path.write_bytes(data[: len(data) // 3])
-        assert thumbnail(path) == ""
-        for _ in range(40):
-            damaged = bytearray(data)
-            for at in rng.integers(8, len(data), 12):
-                damaged[at] = rng.integers(256)
-            path.write_bytes(damaged)
-            assert thumbnail(path)[:5] in ("", "data:")
-    (tmp_path / "words.jpg").write_text("no picture")
-    for path in (tmp_path / "words.jpg", tmp_path / "gone.jpg", tmp_path):
-        assert thumbnail(path) == ""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    Image.new("RGB", (60, 60)).save(tmp_path / "bomb.png")
-    assert thumbnail(tmp_path / "bomb.png") == ""

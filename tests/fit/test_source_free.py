@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 import torchgraft as tg
-from torchgraft.core.errors import DataError, OptionError
-from torchgraft.fit import FitOptions
+from torchgraft.backbones import timm
+from torchgraft.core.errors import DataError, OptionError, UnknownName
+from torchgraft.fit import FitOptions, _guard, source_free
 
 
 def _blobs(n: int, *, seed: int, turn: float = 0.0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -118,3 +122,83 @@ def test_what_can_not_be_used_is_told(model, tmp_path):
         tg.fit(
             _target(tmp_path, turn=0.5), from_model=str(model), test=str(tmp_path / "strange.npz"), out=tmp_path / "c"
         )
+
+
+def test_a_method_by_name(model, turned, tmp_path):
+    """SHOT by name is what is left to the run; its settings are heard."""
+    named = tg.fit(_target(tmp_path, turn=0.85), from_model=str(model), method="shot", out=tmp_path / "a")
+    own, other = ((run.path / "model" / "model.safetensors").read_bytes() for run in (turned, named))
+    assert own == other
+    once = tg.fit(
+        _target(tmp_path, turn=0.85), from_model=str(model), method="shot", epochs=1, settings="beta=0",
+        out=tmp_path / "b",
+    )  # fmt: skip
+    changed = [run.report.data["ladder"][1]["metrics"]["changed"]["value"] for run in (named, once)]
+    assert changed[0] != changed[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "words"),
+    [
+        ("adabn", OptionError, "--method adabn can't adapt .*changes BatchNorm in the backbone, and it takes array"),
+        ("shot,tent", OptionError, "--method tent can't adapt"),
+        ("dann", OptionError, "learns from the source's data"),
+        ("shoot", UnknownName, "Did you mean 'shot'"),
+    ],
+)
+def test_a_method_that_does_not_fit_is_refused(model, tmp_path, method, error, words):
+    with pytest.raises(error, match=words):
+        tg.fit(_target(tmp_path, turn=0.85), from_model=str(model), method=method, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> tuple[Path, Path]:
+    """Reddish and bluish pictures, dimmer ones, and a model of the first with a tiny random network."""
+    folder = tmp_path_factory.mktemp("photos")
+    torch.manual_seed(0)
+    save_file(timm.build("mobilenetv3_small_050").state_dict(), folder / "weights.safetensors")
+    (folder / "backbone.toml").write_text(
+        'architecture = "timm/mobilenetv3_small_050"\nweights = "weights.safetensors"\n'
+        "size = 32\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
+    )
+    rng = np.random.default_rng(0)
+    for place, light in (("day", 100), ("night", 40)):
+        for name, tint in (("red", (90, 0, 0)), ("blue", (0, 0, 90))):
+            (folder / place / name).mkdir(parents=True)
+            for i in range(24):
+                pixels = rng.integers(0, 60, (32, 32, 3)) + np.array(tint) + light
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / place / name / f"{i}.png")
+    model = tg.fit(folder / "day", backbone=f"local/{folder}", method="linear_probe", out=folder / "run").path
+    return model, folder / "night"
+
+
+def test_batch_norm_alone_by_name(photos, tmp_path, monkeypatch):
+    """AdaBN and TENT go through the backbone; what is shipped has their weights, and the model's head."""
+    model, night = photos
+    monkeypatch.setattr(_guard, "refusal", lambda tests: None)
+    fits = iter([0.1, 0.2, 0.9])  # of the model as it is, adabn, tent
+    monkeypatch.setattr(source_free, "class_ami", lambda z, p, seed: next(fits))
+    run = tg.fit(
+        night, from_model=str(model), method="adabn,tent", settings="batch=16", test=str(night), out=tmp_path / "run"
+    )
+    data = run.report.data
+    assert [row["method"] for row in data["ladder"]] == ["as it is", "adabn", "tent"]
+    assert data["verdict"]["method"] == "tent"
+    assert "test" in data and data["ladder"][2]["note"] == "adapted from linear_probe, BatchNorm alone"
+    shipped, old = tg.load(run.path), tg.load(model)
+    (tuned,) = shipped.tuned.values()
+    assert tuned.arrays and all("bn" in name or "norm" in name for name in tuned.arrays)
+    np.testing.assert_array_equal(shipped.head.weight, old.head.weight)
+    paths = sorted(night.rglob("*.png"))
+    changed = np.mean([a != b for a, b in zip(shipped.predict(paths).labels, old.predict(paths).labels, strict=True)])
+    assert changed == pytest.approx(data["ladder"][2]["metrics"]["changed"]["value"])
+
+
+def test_of_several_that_are_refused_each_is_told_why(photos, tmp_path, monkeypatch):
+    model, night = photos
+    monkeypatch.setattr(source_free, "class_ami", lambda z, p, seed: 0.1)
+    run = tg.fit(night, from_model=str(model), method="adabn,shot", settings="batch=16", out=tmp_path / "run")
+    assert run.report.data["verdict"]["method"] == "as it is"
+    assert "adabn is not: its classes are no clusters" in str(run.report)
+    assert "Nor is shot: its classes are no clusters" in str(run.report)

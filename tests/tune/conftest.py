@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchgraft import features
 from torchgraft.backbones import Backbone, Network
 from torchgraft.core.types import ImagePreprocessing, TextPreprocessing
+from torchgraft.data import Masks
 from torchgraft.features.mapping import Identity
 from torchgraft.train.loader import TextLoader
 from torchgraft.train.loss import ClassLoss, LossOptions
@@ -134,6 +135,18 @@ def photo_backbone() -> Backbone:
     return _backbone("test/photo", network, "map", 6, "avg", steps)
 
 
+def scene_backbone() -> Backbone:
+    """Three strided convolutions with BatchNorm: maps of 6, 8 and 10 channels at strides 2, 4 and 8."""
+    torch.manual_seed(0)
+    chain = [
+        nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+        for a, b in ((3, 6), (6, 8), (8, 10))
+    ]
+    network = Network(module=nn.Sequential(*chain).eval())
+    steps = ImagePreprocessing(size=64, resize=64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return _backbone("test/scene", network, "map", 10, "avg", steps)
+
+
 def _backbone(name: str, network: Network, layout: str, width: int, pooling: str, preprocessing) -> Backbone:
     network.module.requires_grad_(False)
     return Backbone(
@@ -245,5 +258,43 @@ def make_step(hard_text) -> Callable[..., tuple[Classifier, Batch]]:
         step.loss = ClassLoss(LossOptions(), np.bincount(problem.y))
         rows = np.arange(8)
         return step, TextLoader(problem.blocks["text"], problem.y, backbone).load(rows, None)
+
+    return make
+
+
+@pytest.fixture
+def scene_problem(quick_collection, tmp_path: Path) -> Callable[..., Problem]:
+    """12 scenes 40 x 48 of a dark ground and a thing, with masks; what is given goes to its `Resources`.
+
+    The thing's colour says its class; class 0 is the ground, and the top row of each mask is unlabelled (255).
+    """
+
+    def make(k: int = 2, n: int = 12, **more) -> Problem:
+        rng, images, files = np.random.default_rng(0), [], []
+        for i in range(n):
+            labels = np.zeros((40, 48), dtype=np.uint8)
+            top, left = rng.integers(2, 18, 2)
+            labels[top : top + 20, left : left + 20] = 1 + i % 2
+            pixels = np.where(
+                labels[..., None] == 0, 40, np.where(labels[..., None] == 1, [200, 60, 60], [60, 60, 200])
+            )
+            pixels = np.clip(pixels + rng.integers(-30, 30, pixels.shape), 0, 255).astype(np.uint8)
+            labels[0] = 255
+            images.append(tmp_path / f"{i}.png")
+            files.append(tmp_path / f"{i}_mask.png")
+            Image.fromarray(pixels).save(images[-1])
+            Image.fromarray(labels).save(files[-1])
+        masks = Masks(paths=tuple(files), values=(0, 1, 2), colours=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
+        counts = np.stack([np.bincount(masks.read(i).ravel(), minlength=256)[:3] for i in range(n)])
+        backbone = scene_backbone()
+        return Problem(
+            blocks={"image": images},
+            y=np.zeros(n, dtype=np.int64),
+            classes=("ground", "red", "blue"),
+            folds=stratified(np.arange(n) % 2, k),
+            task="segmentation",
+            masks=replace(masks, counts=counts),
+            resources=Resources(backbones={backbone.name: backbone}, poolings={backbone.name: "avg"}, **more),
+        )
 
     return make

@@ -15,8 +15,9 @@ from torchgraft.tune import Problem
 from torchgraft.tune._path import take
 
 METHODS = registry.names("tune")
-TRAINED = tuple(name for name in METHODS if getattr(registry.get("tune", name), "TRAINS", False))
-FITTED = tuple(name for name in METHODS if name not in TRAINED)
+DENSE = tuple(name for name in METHODS if getattr(registry.get("tune", name), "TASK", "") == "segmentation")
+TRAINED = tuple(n for n in METHODS if n not in DENSE and getattr(registry.get("tune", n), "TRAINS", False))
+FITTED = tuple(name for name in METHODS if name not in (*TRAINED, *DENSE))
 
 
 def test_every_method_has_a_test():
@@ -142,3 +143,26 @@ def _one_setting(method):
     fields = method.Options.__dataclass_fields__
     fixed = {"shrinkages": (), "scales": (1.0,), "penalties": (1.0,), "neighbours": (3,)}
     return method.Options(**{key: value for key, value in fixed.items() if key in fields})
+
+
+@pytest.mark.parametrize("name", DENSE)
+class TestContractOfDenseMethods:
+    def test_says_what_it_saw_and_is_the_same_each_time(self, name, scene_problem):
+        problem = scene_problem()
+        one, two = (_dense(name, problem) for _ in range(2))
+        assert one.rows.tolist() == problem.held_out[: len(one.rows)].tolist()
+        np.testing.assert_array_equal(one.counts.sum(2), problem.masks.counts[one.rows], "every labelled pixel")
+        np.testing.assert_array_equal(one.counts, two.counts)
+        assert one.logits.shape == (len(one.labels), 3) and one.logits.dtype == np.float64
+        assert np.isfinite(one.logits).all() and one.labels.max() < 3
+        assert one.note
+        for key, value in one.decoder.arrays.items():
+            np.testing.assert_array_equal(value, two.decoder.arrays[key])
+
+
+def _dense(name: str, problem: Problem):
+    method = registry.get("tune", name)
+    problem = dataclasses.replace(problem, resources=dataclasses.replace(problem.resources, shared={}))
+    given = {"epochs": 1, "rate": 1e-3, "per_scene": 40, "longest": 64, "decoder": "linear"}
+    known = {k: v for k, v in given.items() if k in method.Options.__dataclass_fields__}
+    return method.fit(problem, method.Options(**known))

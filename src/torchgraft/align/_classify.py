@@ -104,11 +104,15 @@ def centroid_head(centroids: np.ndarray, present: np.ndarray, n_classes: int, sc
     return spread(2 * scale * centroids, -scale * (centroids**2).sum(axis=1), present, n_classes, n)
 
 
-def centroid_scale(centroids: np.ndarray, z: np.ndarray, y: np.ndarray) -> float:
-    """The `scale` of `centroid_head` under which `y` (N positions among K centroids) of `z` (N x D) is most likely."""
+def centroid_scale(centroids: np.ndarray, z: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The `scale` of `centroid_head` under which `y` (N positions among K centroids) of `z` (N x D) is most likely.
+
+    `weights` (N,) is what each row counts (None: all alike).
+    """
     logits = -squared_distances(z, centroids)
 
     def loss(log_scale: float) -> float:
-        return -float(log_softmax(logits * np.exp(log_scale), axis=1)[np.arange(len(y)), y].mean())
+        found = log_softmax(logits * np.exp(log_scale), axis=1)[np.arange(len(y)), y]
+        return -float(np.average(found, weights=weights))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-15.0, 15.0), method="bounded").x))

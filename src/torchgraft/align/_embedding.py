@@ -102,15 +102,24 @@ def embed(rows: Rows, factors: np.ndarray, *, k: int, ridge: float, kernel: str)
     return Embedding(rows.x @ projection, projection, values)
 
 
-def domain_factor(n_source: int, n: int) -> np.ndarray:
-    """E (n,) with e e^T = M_0, the squared distance of the domains' means: 1 / Ns on the source, -1 / Nt elsewhere."""
-    return np.concatenate([np.full(n_source, 1 / n_source), np.full(n - n_source, -1 / (n - n_source))])
+def domain_factor(n_source: int, n: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """E (n,) with e e^T = M_0, the squared distance of the domains' means: 1 / Ns on the source, -1 / Nt elsewhere.
+
+    With `weights` w (Ns,) the source's mean is the weighted one, w / sum w.
+    """
+    source = np.full(n_source, 1 / n_source) if weights is None else weights / weights.sum()
+    return np.concatenate([source, np.full(n - n_source, -1 / (n - n_source))])
 
 
-def class_factors(ys: np.ndarray, guessed: np.ndarray, present: np.ndarray) -> np.ndarray:
+def class_factors(
+    ys: np.ndarray, guessed: np.ndarray, present: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """E (n x K) with E E^T = sum_c M_c: as `domain_factor`, within each class of `present`; an empty side gives 0."""
     source, target = (y[:, None] == present for y in (ys, guessed))
-    return np.concatenate([source / np.maximum(source.sum(axis=0), 1), -(target / np.maximum(target.sum(axis=0), 1))])
+    if weights is not None:
+        source = source * weights[:, None]
+    sums = source.sum(axis=0)
+    return np.concatenate([source / np.where(sums > 0, sums, 1), -(target / np.maximum(target.sum(axis=0), 1))])
 
 
 def fit_embedding(
@@ -126,12 +135,12 @@ def fit_embedding(
     if classifier not in ("nearest", "logistic"):
         raise OptionError(f"classifier expects nearest or logistic, got {classifier!r}.")
     rows = Rows.of(domains.xs, domains.xt)
-    marginal = domain_factor(rows.n_source, len(rows.x))[:, None]
+    marginal = domain_factor(rows.n_source, len(rows.x), domains.weights)[:, None]
     found = embed(rows, marginal, k=k, ridge=ridge, kernel=kernel)
     for _ in range(rounds - 1 if balance[1] else 0):
         z = found.z / np.maximum(np.linalg.norm(found.z, axis=1, keepdims=True), 1e-12)
         guessed = _guess(z[: rows.n_source], domains, z[rows.n_source :], classifier)
-        classes = class_factors(domains.ys, guessed, domains.present)
+        classes = class_factors(domains.ys, guessed, domains.present, domains.weights)
         factors = np.hstack([np.sqrt(balance[0]) * marginal, np.sqrt(balance[1]) * classes])
         found = embed(rows, factors, k=k, ridge=ridge, kernel=kernel)
     mapping = Chain((L2(), Affine.of(np.zeros(domains.dimension), found.projection), L2()))
@@ -142,4 +151,5 @@ def _guess(zs: np.ndarray, domains: Domains, zt: np.ndarray, classifier: str) ->
     if classifier == "nearest":
         return nearest(zs, domains.ys, zt)
     model = Logistic(zs, domains.n_classes)
-    return model.fit(zs, domains.ys, model.choose(zs, domains.ys)).logits(zt).argmax(axis=1)
+    c = model.choose(zs, domains.ys, domains.weights)
+    return model.fit(zs, domains.ys, c, domains.weights).logits(zt).argmax(axis=1)

@@ -92,7 +92,7 @@ def weights(answers: Sequence[Answer]) -> np.ndarray:
 def penalty(domains: Domains) -> float:
     """The C of logistic regression that the source asks for, for all members alike (see `Logistic.choose`)."""
     zs = joined(domains.xs, domains.beside and domains.beside[0])
-    return Logistic(zs, domains.n_classes).choose(zs, domains.ys)
+    return Logistic(zs, domains.n_classes).choose(zs, domains.ys, domains.weights)
 
 
 def answer(domains: Domains, member: Member | Voter, c: float) -> Answer:
@@ -105,7 +105,8 @@ def answer(domains: Domains, member: Member | Voter, c: float) -> Answer:
     own, other = domains.beside or (None, None)
     if aligned.head is None:
         zs = joined(aligned.zs, own)
-        head = Logistic(zs, domains.n_classes).fit(zs, domains.ys, c, aligned.weights)
+        weights = domains.weights if aligned.weights is None else aligned.weights
+        head = Logistic(zs, domains.n_classes).fit(zs, domains.ys, c, weights)
     else:
         head = aligned.head
         if head.weight.shape[1] == aligned.zt.shape[1]:  # it looked at the aligned columns alone

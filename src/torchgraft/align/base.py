@@ -32,9 +32,10 @@ class Domains:
     """A source (`xs`, Ns x D; `ys`, Ns class indices in 0..C-1, or None) and an unlabelled target (`xt`, Nt x D).
 
     `n_classes` is C (None: the largest label + 1; 0 without labels). `beside` holds columns of both (Ns x V and Nt x V,
-    sparse) that no method moves, and that stand beside the aligned ones where a classifier is fitted: words. Raises
-    `DataError`, with all that is wrong, for rows that are not dense N x D numbers of one width, fewer than 2 of them,
-    NaN or infinite values, or labels that don't fit.
+    sparse) that no method moves, and that stand beside the aligned ones where a classifier is fitted: words. `weights`
+    (Ns, above 0; brought to mean 1; None: all alike) is what each source sample counts, in classifiers and in the means
+    and covariances that methods take of the source. Raises `DataError`, with all that is wrong, for rows that are not
+    dense N x D numbers of one width, fewer than 2 of them, NaN or infinite values, or labels or weights that don't fit.
     """
 
     xs: np.ndarray
@@ -42,6 +43,7 @@ class Domains:
     ys: np.ndarray | None = None
     n_classes: int | None = None
     beside: tuple[sparse.csr_matrix, sparse.csr_matrix] | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         problems = [_fault(name, getattr(self, name)) for name in ("xs", "xt")]
@@ -51,12 +53,16 @@ class Domains:
                 problems.append(f"source and target need the same features, got D = {xs[1]} and D = {xt[1]}")
             problems.append(_fault_of_labels(self.ys, xs[0], self.n_classes))
             problems.append(_fault_beside(self.beside, (xs[0], xt[0])))
+            problems.append(_fault_of_weights(self.weights, xs[0]))
         if any(problems):
             raise DataError("; ".join(filter(None, problems)) + ".")
         for name in ("xs", "xt"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
         if self.ys is not None:
             object.__setattr__(self, "ys", np.asarray(self.ys, dtype=np.int64))
+        if self.weights is not None:
+            weights = np.asarray(self.weights, dtype=np.float64)
+            object.__setattr__(self, "weights", weights / weights.mean())
         if self.n_classes is None:
             object.__setattr__(self, "n_classes", 0 if self.ys is None else int(self.ys.max()) + 1)
 
@@ -68,7 +74,15 @@ class Domains:
     def half(self, fit: np.ndarray, asked: np.ndarray) -> Domains:
         """A problem made of the source alone: its rows `fit` with their labels, its rows `asked` without."""
         beside = None if self.beside is None else (self.beside[0][fit], self.beside[0][asked])
-        return Domains(xs=self.xs[fit], xt=self.xs[asked], ys=self.ys[fit], n_classes=self.n_classes, beside=beside)
+        weights = None if self.weights is None else self.weights[fit]
+        return Domains(
+            xs=self.xs[fit],
+            xt=self.xs[asked],
+            ys=self.ys[fit],
+            n_classes=self.n_classes,
+            beside=beside,
+            weights=weights,
+        )
 
     @property
     def dimension(self) -> int:
@@ -116,6 +130,7 @@ def align(
     xt: np.ndarray,
     *,
     n_classes: int | None = None,
+    weights: np.ndarray | None = None,
     options: dict[str, Any] | None = None,
 ) -> Aligned:
     """Align a source with a target by the name of the method; see `Domains` and `Aligned`.
@@ -123,7 +138,7 @@ def align(
     Raises `UnknownName` for a method, `OptionError` for an option and `DataError` for data that can't be used.
     """
     entry = registry.get("align", method)
-    domains = Domains(xs=xs, xt=xt, ys=ys, n_classes=n_classes)
+    domains = Domains(xs=xs, xt=xt, ys=ys, n_classes=n_classes, weights=weights)
     chosen = build(entry.Options, options or {}, where=method)
     reason = entry.applies(domains)
     if reason:
@@ -181,6 +196,17 @@ def _fault_beside(beside: Any, sizes: tuple[int, int]) -> str:
         return ""
     shapes = " and ".join(" x ".join(map(str, one.shape)) for one in beside)
     return f"beside expects {sizes[0]} x V and {sizes[1]} x V columns, got {shapes}"
+
+
+def _fault_of_weights(weights: Any, n: int) -> str:
+    if weights is None:
+        return ""
+    weights = np.asarray(weights)
+    if weights.shape != (n,) or weights.dtype.kind not in "fiu":
+        return f"weights expects {n} numbers, one for each source sample, got shape {weights.shape}"
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        return "weights expects finite numbers above 0"
+    return ""
 
 
 def _fault_of_labels(ys: Any, n: int, n_classes: int | None) -> str:

@@ -36,11 +36,12 @@ def fit(domains: Domains, options: Options) -> Aligned:
     labelling step of SHOT (Liang et al., ICML 2020) with hard clusters and no training.
     """
     check_range(rounds=(options.rounds, 0, 100_000))
-    mapped = inductive(domains, _mapping(domains.xs, options), _mapping(domains.xt, options))
+    own = np.ones(len(domains.xs)) if domains.weights is None else domains.weights
+    mapped = inductive(domains, _mapping(domains.xs, options, domains.weights), _mapping(domains.xt, options))
     zs, zt = mapped.zs.astype(np.float64), mapped.zt.astype(np.float64)
-    start = np.stack([zs[domains.ys == c].mean(axis=0) for c in domains.present])
+    start = np.stack([np.average(zs[domains.ys == c], axis=0, weights=own[domains.ys == c]) for c in domains.present])
     centroids, rounds = lloyd(zt, start, options.rounds)
-    scale = centroid_scale(start, zs, np.searchsorted(domains.present, domains.ys))
+    scale = centroid_scale(start, zs, np.searchsorted(domains.present, domains.ys), domains.weights)
     head = centroid_head(centroids, domains.present, domains.n_classes, scale, len(zs))
     note = f"{rounds} round{'s' if rounds != 1 else ''} of k-means"
     return inductive(domains, mapped.source, mapped.target, head=head, note=note)
@@ -59,6 +60,6 @@ def lloyd(z: np.ndarray, centroids: np.ndarray, rounds: int) -> tuple[np.ndarray
     return centroids, rounds
 
 
-def _mapping(x: np.ndarray, options: Options) -> Mapping:
+def _mapping(x: np.ndarray, options: Options, weights: np.ndarray | None = None) -> Mapping:
     last = L2() if options.normalise else Identity()
-    return Chain((scaling(x, False), last)) if options.align_means else last
+    return Chain((scaling(x, False, weights), last)) if options.align_means else last

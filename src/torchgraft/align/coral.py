@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchgraft.align._moments import covariance, needs_covariance, power, scaling
+from torchgraft.align._moments import covariance, mean_of, needs_covariance, power, scaling
 from torchgraft.align.base import Aligned, Domains, check_range, inductive
 from torchgraft.features.mapping import Affine, Identity
 
@@ -30,12 +30,12 @@ class Options:
 def fit(domains: Domains, options: Options) -> Aligned:
     """z_s = (x_s - m_s) A + m_t and z_t = x_t, with A of `recolouring` and the means m; covariances with N - 1."""
     check_range(ridge=(options.ridge, 1e-12, 1e12))
-    xs, xt = domains.xs, domains.xt
+    xs, xt, weights = domains.xs, domains.xt, domains.weights
     if options.standardise:
-        first, target = scaling(xs, True), scaling(xt, True)
-        matrix = recolouring(xs, xt, options.ridge, (first.scale, target.scale))
+        first, target = scaling(xs, True, weights), scaling(xt, True)
+        matrix = recolouring(xs, xt, options.ridge, (first.scale, target.scale), weights)
         return inductive(domains, Affine.of(first.mean, matrix / first.scale[:, None]), target)
-    mean, matrix = xs.mean(axis=0), recolouring(xs, xt, options.ridge)
+    mean, matrix = mean_of(xs, weights), recolouring(xs, xt, options.ridge, weights=weights)
     offset = xt.mean(axis=0) if options.align_means else mean @ matrix
     return inductive(domains, Affine.of(mean, matrix, offset), Identity())
 
@@ -45,9 +45,13 @@ def recolouring(
     xt: np.ndarray,
     ridge: float = 1.0,
     scales: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A = (C_s + ridge I)^(-1/2) (C_t + ridge I)^(1/2), D x D, of rows whose columns are divided by `scales` (D,)."""
-    return power(covariance(xs, ridge, scales[0]), -0.5) @ power(covariance(xt, ridge, scales[1]), 0.5)
+    """A = (C_s + ridge I)^(-1/2) (C_t + ridge I)^(1/2), D x D, of rows whose columns are divided by `scales` (D,).
+
+    `weights` (Ns,) are those of the source's rows.
+    """
+    return power(covariance(xs, ridge, scales[0], weights), -0.5) @ power(covariance(xt, ridge, scales[1]), 0.5)
 
 
 def asymmetric_kernels(xs: np.ndarray, xt: np.ndarray, ridge: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

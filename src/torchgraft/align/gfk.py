@@ -29,9 +29,11 @@ class Options:
 def fit(domains: Domains, options: Options) -> Aligned:
     """Rows z = (x - m) W with each domain's own mean m and W W^T = G: products of them are those of the kernel."""
     check_range(k=(options.k, 1, 1e9))
-    first_s, first_t = (scaling(x, options.standardise) for x in (domains.xs, domains.xt))
+    first_s = scaling(domains.xs, options.standardise, domains.weights)
+    first_t = scaling(domains.xt, options.standardise)
     k = max(min(options.k, domains.dimension // 2), 1)
-    axes_s, axes_t = leading_axes(domains.xs, k, first_s.scale), leading_axes(domains.xt, k, first_t.scale)
+    axes_s = leading_axes(domains.xs, k, first_s.scale, domains.weights)
+    axes_t = leading_axes(domains.xt, k, first_t.scale)
     k = min(axes_s.shape[1], axes_t.shape[1])
     root = flow_root(axes_s[:, :k], axes_t[:, :k])
     source, target = (Affine.of(first.mean, root / first.scale[:, None]) for first in (first_s, first_t))

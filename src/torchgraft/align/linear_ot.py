@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from torchgraft.align._moments import covariance, needs_covariance, power, scaling
+from torchgraft.align._moments import covariance, mean_of, needs_covariance, power, scaling
 from torchgraft.align.base import Aligned, Domains, check_range, inductive
 from torchgraft.features.mapping import Affine, Identity
 
@@ -28,13 +28,14 @@ class Options:
 def fit(domains: Domains, options: Options) -> Aligned:
     """z_s = m_t + (x_s - m_s) A, z_t = x_t, with A of `transport`."""
     check_range(ridge=(options.ridge, 0, 1e6))
-    xs, xt = domains.xs, domains.xt
+    xs, xt, weights = domains.xs, domains.xt, domains.weights
     if options.standardise:
-        first, target = scaling(xs, True), scaling(xt, True)
-        matrix = transport(covariance(xs, scale=first.scale), covariance(xt, scale=target.scale), options.ridge)
+        first, target = scaling(xs, True, weights), scaling(xt, True)
+        own = covariance(xs, scale=first.scale, weights=weights)
+        matrix = transport(own, covariance(xt, scale=target.scale), options.ridge)
         return inductive(domains, Affine.of(first.mean, matrix / first.scale[:, None]), target)
-    matrix = transport(covariance(xs), covariance(xt), options.ridge)
-    return inductive(domains, Affine.of(xs.mean(axis=0), matrix, xt.mean(axis=0)), Identity())
+    matrix = transport(covariance(xs, weights=weights), covariance(xt), options.ridge)
+    return inductive(domains, Affine.of(mean_of(xs, weights), matrix, xt.mean(axis=0)), Identity())
 
 
 def transport(cs: np.ndarray, ct: np.ndarray, ridge: float) -> np.ndarray:

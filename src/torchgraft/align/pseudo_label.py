@@ -45,12 +45,13 @@ def fit(domains: Domains, options: Options) -> Aligned:
     own, other = domains.beside or (None, None)
     zs, zt, ys = joined(aligned.zs, own), joined(aligned.zt, other), domains.ys
     model = Logistic(stacked(zs, zt), domains.n_classes)
-    c = options.c or model.choose(zs, ys)
-    head = model.fit(zs, ys, c)
+    c = options.c or model.choose(zs, ys, domains.weights)
+    head = model.fit(zs, ys, c, domains.weights)
+    counted = np.ones(len(ys)) if domains.weights is None else domains.weights
     for t in range(1, options.rounds + 1):
         probabilities = softmax(head.logits(zt), axis=1)
         rows, guessed = surest(probabilities, t / options.rounds)
-        weights = np.concatenate([np.full(len(ys), max(options.source_weight, 1e-6)), np.ones(len(rows))])
+        weights = np.concatenate([counted * max(options.source_weight, 1e-6), np.ones(len(rows))])
         head = model.fit(stacked(zs, zt[rows]), np.concatenate([ys, guessed]), c, weights)
     note = f"{options.rounds} rounds, C {c:g}"
     return inductive(domains, aligned.source, aligned.target, head=head, note=note)

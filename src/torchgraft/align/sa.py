@@ -27,8 +27,9 @@ class Options:
 def fit(domains: Domains, options: Options) -> Aligned:
     """z_s = (x_s - m_s) P_s P_s^T P_t, z_t = (x_t - m_t) P_t, with the first k principal axes P of each domain."""
     check_range(k=(options.k, 1, 1e9))
-    first_s, first_t = (scaling(x, options.standardise) for x in (domains.xs, domains.xt))
-    axes_s = leading_axes(domains.xs, options.k, first_s.scale)
+    first_s = scaling(domains.xs, options.standardise, domains.weights)
+    first_t = scaling(domains.xt, options.standardise)
+    axes_s = leading_axes(domains.xs, options.k, first_s.scale, domains.weights)
     axes_t = leading_axes(domains.xt, options.k, first_t.scale)
     k = min(axes_s.shape[1], axes_t.shape[1])
     axes_s, axes_t = axes_s[:, :k], axes_t[:, :k]

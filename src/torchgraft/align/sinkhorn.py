@@ -59,22 +59,25 @@ def fit(domains: Domains, options: Options) -> Aligned:
     if options.class_penalty and domains.ys is None:
         raise DataError("class_penalty above 0 needs the classes of the source, and none are given.")
     target = scaling(domains.xt, True) if options.standardise else Identity()
-    source = scaling(domains.xs, True) if options.standardise else Identity()
+    source = scaling(domains.xs, True, domains.weights) if options.standardise else Identity()
     xs, xt = (m.transform(x).astype(np.float64) for m, x in ((source, domains.xs), (target, domains.xt)))
-    found = plan(xs, xt, domains.ys, options)
+    found = plan(xs, xt, domains.ys, options, domains.weights)
     zs = (found @ xt) / found.sum(axis=1, keepdims=True)
     return Aligned(zs=zs.astype(np.float32), zt=target.transform(domains.xt), target=target)
 
 
-def plan(xs: np.ndarray, xt: np.ndarray, ys: np.ndarray | None, options: Options) -> np.ndarray:
+def plan(
+    xs: np.ndarray, xt: np.ndarray, ys: np.ndarray | None, options: Options, weights: np.ndarray | None = None
+) -> np.ndarray:
     """T (Ns x Nt, sum 1): min <T, M> + epsilon sum T log T + eta sum_j sum_c (sum_(i in c) T_ij)^(1/2).
 
     M is the squared distance over its median. The last term is concave: it is replaced by its tangent at the last T,
-    a penalty added to M, `rounds` times.
+    a penalty added to M, `rounds` times. A source sample has the mass 1 / Ns, or its share of `weights` (Ns,).
     """
     cost = squared_distances(xs, xt)
     cost /= max(float(np.median(cost)), 1e-300)
-    a, b = np.full(len(xs), 1 / len(xs)), np.full(len(xt), 1 / len(xt))
+    a = np.full(len(xs), 1 / len(xs)) if weights is None else weights / weights.sum()
+    b = np.full(len(xt), 1 / len(xt))
     found = entropic_plan(cost, a, b, options.epsilon)
     for _ in range(options.rounds - 1 if options.class_penalty else 0):
         penalised = cost.copy()

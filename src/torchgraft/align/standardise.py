@@ -22,5 +22,6 @@ def fit(domains: Domains, options: Options) -> Aligned:
     """z_s = (x_s - m_s) / sd_s, z_t = (x_t - m_t) / sd_t, column by column, with each domain's own m and sd."""
     if options.moments not in ("variance", "mean"):
         raise OptionError(f"moments expects variance or mean, got {options.moments!r}.")
-    source, target = (scaling(x, options.moments == "variance") for x in (domains.xs, domains.xt))
+    wanted = options.moments == "variance"
+    source, target = scaling(domains.xs, wanted, domains.weights), scaling(domains.xt, wanted)
     return inductive(domains, source, target)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torchgraft.core import registry
+from torchgraft.core.errors import OptionError
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import Progress
 from torchgraft.data import Samples
@@ -40,9 +42,13 @@ def choose_backbones(
     others, they race by `deadline` (see `ranking`), and the best `MOST` of those that ran to the end are used. With
     limits it is one backbone, the knee: several side by side would break them together.
     """
-    names = backbone_names(options, samples.modality)
+    names = backbone_names(options, samples.modality, samples.task)
     limits = limits_of(options)
     if options.backbone != plan.AUTO or not names:
+        return Choice(names=names)
+    if not registry.get("tasks", samples.task).POOLED:
+        if limits != Limits():
+            raise OptionError("--max-latency, --max-size and --licence rank by one label a sample: name a --backbone.")
         return Choice(names=names)
     known, skipped = candidates(samples.modality, plan.AUTO, limits)
     known = {name: about for name, about in known.items() if name in names or about.size <= LARGEST}

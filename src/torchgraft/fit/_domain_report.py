@@ -47,6 +47,7 @@ def report_of(found: Adaptation, options: FitOptions, path: Path) -> Report:
         },
         "domains": {
             "sources": [str(one) for one in options.source],
+            "several": [dataclasses.asdict(one) for one in found.several],
             "gap": found.gap,
             "map": _map(found),
             "tests": [dataclasses.asdict(one) for one in found.tests],
@@ -100,9 +101,12 @@ def _test(found: Adaptation, options: FitOptions) -> dict[str, Any] | None:
     rows = found.rows(TEST)
     if not len(rows):
         return None
-    blocks = {name: take(values, rows) for name, values in found.sources.blocks.items()}
-    probabilities = np.exp(found.graft.log_probabilities(blocks))
     samples = found.sources.samples
+    if found.graft.tuned:  # its features are not among those that all others stand on
+        probabilities = found.graft.predict(samples.take(rows)).probabilities
+    else:
+        blocks = {name: take(values, rows) for name, values in found.sources.blocks.items()}
+        probabilities = np.exp(found.graft.log_probabilities(blocks))
     return score(samples.y[rows], probabilities, samples.classes, seed=options.seed)
 
 

@@ -32,8 +32,9 @@ class Domains:
 
 def load_domains(options: FitOptions, progress: Progress) -> Domains:
     """Read and check the target, every source, and the labelled sets of the target's domain that were given."""
-    columns = ReadOptions(text=options.text, label=options.label, group=options.group)
+    columns = ReadOptions(text=options.text, label=options.label, group=options.group, every_label=True)
     target = read(options.target, columns)
+    one_class_each(options.target, target)
     sources = [_labelled(path, "--source", columns) for path in options.source]
     classes = tuple(sorted({name for one in sources for name in one.classes}))
     given = [(name, path, _labelled(path, flag, columns)) for name, flag, path in _given(options)]
@@ -67,6 +68,12 @@ def load_domains(options: FitOptions, progress: Progress) -> Domains:
     return Domains(samples=samples, origin=np.concatenate(origins), oracle=oracle, findings=tuple(findings))
 
 
+def one_class_each(path: str, samples: Samples) -> None:
+    """Raise `DataError` for labels that are not one class a sample."""
+    if samples.task != "single_label":
+        raise DataError(f"{path} holds {samples.task} labels; --source and --from expect one class a sample.")
+
+
 def _given(options: FitOptions) -> list[tuple[str, str, str]]:
     found = ((FEW, "--few-labels", options.few_labels), (TEST, "--test", options.test))
     return [(name, flag, path) for name, flag, path in found if path]
@@ -74,6 +81,7 @@ def _given(options: FitOptions) -> list[tuple[str, str, str]]:
 
 def _labelled(path: str, flag: str, columns: ReadOptions) -> Samples:
     samples = read(path, columns)
+    one_class_each(path, samples)
     if not len(samples.classes) or not (samples.y >= 0).any():
         raise DataError(f"{flag} {path} has no labels. Expected one folder per class, or a table with a label column.")
     return samples.take(samples.y >= 0)

@@ -11,7 +11,7 @@ from torchgraft import backbones
 from torchgraft.core import registry
 from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.progress import Progress
-from torchgraft.data import Finding, ReadOptions, Samples, check, read, split
+from torchgraft.data import Finding, ReadOptions, Samples, check, read
 from torchgraft.fit import plan
 from torchgraft.fit.options import FitOptions
 
@@ -31,14 +31,13 @@ def load_data(options: FitOptions, progress: Progress) -> tuple[Samples, tuple[F
     if unlabelled.any():
         findings.append(_left_out(samples, unlabelled, "unlabelled", "samples have no label"))
     samples, checked = check(samples.take(~unlabelled), progress=progress)
-    samples = split(samples, seed=options.seed, test=not options.test)
-    if len(np.unique(samples.y[samples.split != "test"])) < 2:
-        raise DataError(f"{options.target} has one class only to learn from. Expected at least two.")
+    samples = registry.get("tasks", samples.task).prepare(samples, seed=options.seed, test=not options.test)
     return samples, (*findings, *checked)
 
 
-def backbone_names(options: FitOptions, modality: str) -> tuple[str, ...]:
-    """The backbones to use: those asked for, or all that come with installed packages, smallest first.
+def backbone_names(options: FitOptions, modality: str, task: str = "single_label") -> tuple[str, ...]:
+    """The backbones to use: those asked for, or what comes with installed packages, smallest first: as many as the
+    task tries unasked.
 
     None where no method of the run uses one.
     """
@@ -48,18 +47,23 @@ def backbone_names(options: FitOptions, modality: str) -> tuple[str, ...]:
                 f"--backbone {options.backbone}: the target holds feature arrays, which need no backbone."
             )
         return ()
-    if not any(registry.get("tune", name).TRANSFER for name in plan.methods(options.method)):
+    if not any(registry.get("tune", name).TRANSFER for name in plan.methods(options.method, task)):
         return ()
     if options.backbone != plan.AUTO:
         return tuple(dict.fromkeys(name.strip() for name in options.backbone.split(",") if name.strip()))
     ready = [offer for offer in backbones.offers(modality) if offer.name.startswith("packaged/")]
-    return tuple(offer.name for offer in sorted(ready, key=lambda offer: offer.parameters))
+    most = registry.constant("tasks", task, "BACKBONES", default=0) or None
+    return tuple(offer.name for offer in sorted(ready, key=lambda offer: offer.parameters)[:most])
 
 
 def _with_test(target: Samples, test: Samples) -> Samples:
     """Put both into one: what `test` holds is the test split, whatever its folders are called."""
     if test.modality != target.modality:
         raise DataError(f"--test holds {test.modality} samples, the target {target.modality} samples.")
+    if test.task != target.task:
+        raise DataError(f"--test {test.root} holds {test.task} labels, the target {target.task} labels.")
+    if target.masks is not None and test.classes != target.classes:
+        raise DataError(f"--test {test.root} has other classes than the target. Expected the same classes.txt.")
     if isinstance(target.x, np.ndarray) and test.x.shape[1:] != target.x.shape[1:]:
         widths = f"{test.x.shape[1]} features a sample, the target {target.x.shape[1]}"
         raise DataError(f"--test {test.root} holds {widths}. Expected features made in the same way.")
@@ -74,6 +78,7 @@ def _with_test(target: Samples, test: Samples) -> Samples:
     if not (y >= 0).any():
         raise DataError(f"--test {test.root} has no sample with a label of the target ({', '.join(target.classes)}).")
     test, y = test.take(~strange), y[~strange]
+    masks = None if target.masks is None else target.masks.joined(test.masks)
     same = set(target.ids) & set(test.ids)
     return replace(
         target,
@@ -83,6 +88,7 @@ def _with_test(target: Samples, test: Samples) -> Samples:
         split=np.concatenate([np.where(target.split == "val", "val", "train"), np.full(len(test), "test")]),
         group=_groups(target, test),
         findings=tuple(findings),
+        masks=masks,
     )
 
 

@@ -46,8 +46,11 @@ def gather(
     deadline: float,
     progress: Progress,
     journal: Journal | None = None,
+    pooled: bool = True,
 ) -> Sources:
     """Extract features with each backbone of `names` as far as the time until `deadline` (monotonic) goes.
+
+    Without `pooled` the backbones are loaded and nothing is extracted: methods read the samples themselves.
 
     The first backbone always gets its features: where the budget is too short for all samples, for a part of them.
     What the clock decides is asked of `journal`.
@@ -61,6 +64,9 @@ def gather(
         backbone = backbones.load(name)
         if backbone.modality != samples.modality:
             raise OptionError(f"{name} takes {backbone.modality} samples, the target holds {samples.modality} samples.")
+        used[name] = backbone
+        if not pooled:
+            continue
         expected, left = journal.once(
             f"features:{name}",
             lambda: [_pilot(samples, backbone, engine), deadline - time.monotonic()],  # noqa: B023 - called at once
@@ -69,12 +75,12 @@ def gather(
         if expected > left and found:
             reason = f"its features would take {expected:.0f} s, the budget has {max(left, 0):.0f} s left"
             skipped.append(Skipped(name=name, reason=reason))
+            del used[name]
             continue
         if expected > max(left, 1.0):
             samples, finding = _part_of(samples, max(left, 1.0) / expected)
             findings.append(finding)
         found[name] = features.extract(samples, backbone, engine=engine, progress=progress)
-        used[name] = backbone
     return _together(samples, found, used, findings, skipped)
 
 

@@ -12,13 +12,15 @@ from scipy.special import softmax
 
 from torchgraft import align, evaluate
 from torchgraft.align import SOURCE_ONLY, Answer, Member
-from torchgraft.core.errors import DataError, OptionError, UnknownName
+from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.options import seconds
 from torchgraft.core.progress import Progress
 from torchgraft.core.runtime import one_thread
 from torchgraft.evaluate import abstain, fit_temperature
 from torchgraft.features import gap
-from torchgraft.fit import _guard, plan
+from torchgraft.features.mapping import Identity
+from torchgraft.fit import _guard, _several
+from torchgraft.fit._asked import END_TO_END, asked
 from torchgraft.fit._domains import FEW, SOURCE, TARGET, Domains, load_domains
 from torchgraft.fit._inputs import backbone_names
 from torchgraft.fit._sources import Sources, gather
@@ -26,12 +28,9 @@ from torchgraft.fit._space import Space
 from torchgraft.fit.ladder import Skipped
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.plan import COMMITTEE
-from torchgraft.model import Graft, LinearHead
+from torchgraft.model import Graft, LinearHead, MlpHead, Part, Tuned
 from torchgraft.model.prior import estimate_prior
-from torchgraft.tune.base import take
-
-_NONE = np.zeros(0, dtype=np.int64)
-"""No source sample is held out from deep methods: the rehearsal measures them."""
+from torchgraft.tune.base import Skip, take
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,21 +38,28 @@ class Candidate:
     """One rung: a method as a linear `head` on target rows mapped by `aligned`; its `probabilities` there (Nt x C).
 
     `right` tells which source samples it got right in the rehearsal, which it `passed` or not. `seconds` is wall time.
+    Where it trained a backbone, its weights are `tuned`, the head stands on their pooled features (`aligned` is None),
+    and `right` is on source samples held out from it, beside source-only's (`base_right`) on the same.
     """
 
     name: str
-    aligned: align.Aligned
-    head: LinearHead
+    aligned: align.Aligned | None
+    head: LinearHead | MlpHead
     probabilities: np.ndarray
     right: np.ndarray
     passed: bool
     seconds: float
     note: str = ""
+    tuned: Tuned | None = None
+    base_right: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adaptation:
-    """Everything that a finished run with two domains knows; `ladder` begins with source-only."""
+    """Everything that a finished run with two domains knows; `ladder` begins with source-only.
+
+    `several` holds the sources where there are more than one, with what they count.
+    """
 
     domains: Domains
     sources: Sources
@@ -68,64 +74,52 @@ class Adaptation:
     graft: Graft
     seconds: dict[str, float]
     start: float
+    several: tuple[_several.Source, ...] = ()
 
     def rows(self, part: str) -> np.ndarray:
         """The rows of a part: source, target, few labels, test."""
         return np.flatnonzero(self.sources.samples.split == part)
 
 
-@dataclass(frozen=True)
-class Deep:
-    """A method of `adapt` on features, as a voter: it trains a bottleneck and a classifier of its own."""
-
-    method: str
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        """That of the method."""
-        return self.method
-
-    def answer(self, domains: align.Domains) -> Answer:
-        """Train on the source and the unlabelled target; what the last epoch says of the target."""
-        from torchgraft.adapt import adapt  # loads torch
-
-        scale = np.sqrt(max(float(domains.xs.var(axis=0).sum()), 1e-12) / domains.dimension)
-        zs, zt = ((x / scale).astype(np.float32) for x in (domains.xs, domains.xt))
-        found = adapt(self.method, zs, domains.ys, zt, n_classes=domains.n_classes, validate=_NONE, seed=self.seed)
-        return Answer(self, np.asarray(found.probabilities, dtype=np.float64))
-
-
-def members(asked: str, seed: int = 0) -> tuple[Member | Deep, ...]:
-    """Source-only and the methods to try: those asked for by name, or all that a committee is made of."""
-    if asked in ("auto", COMMITTEE):
-        return align.MEMBERS
-    deep, known = plan.deep(), plan.between_domains()
-    names = [name.strip() for name in asked.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            raise UnknownName("method", name, known, see="These are for runs with --source.")
-    if not names:
-        raise OptionError(f"--method expects auto or names like coral,jda, got {asked!r}.")
-    made = (Deep(name, seed) if name in deep else Member(name) for name in dict.fromkeys(names))
-    return (Member(SOURCE_ONLY), *made)
-
-
 def run(options: FitOptions, progress: Progress) -> Adaptation:
     """Read both domains, extract features, measure the gap, rehearse, align, choose, without a label of the target."""
     start = time.monotonic()
-    tried = members(options.method, options.seed)
+    wanted = asked(options)
     domains = load_domains(options, progress)
     names = backbone_names(dataclasses.replace(options, method="auto"), domains.samples.modality)
     deadline = start + 0.8 * seconds(options.budget)
     sources = gather(domains.samples, names, engine=options.engine, deadline=deadline, progress=progress)
     domains = _kept(domains, sources)
+    if wanted.end_to_end and not sources.backbones:
+        raise OptionError(f"--settings {END_TO_END}=true trains a backbone, and feature arrays have none.")
     extracted = time.monotonic()
     with one_thread():
-        return _adapted(options, domains, sources, tried, progress, (start, extracted))
+        found = _prepared(options, domains, sources, wanted, progress)
+    if wanted.end_to_end:
+        try:
+            found.ladder.append(_through_backbone(options, wanted, found.given, sources, progress, start))
+        except Skip as skip:
+            found.skipped.append(Skipped(name=wanted.end_to_end, reason=str(skip)))
+    with one_thread():
+        return _finished(options, domains, sources, found, (start, extracted))
 
 
-def _adapted(options, domains, sources, tried, progress, clock) -> Adaptation:
+@dataclass(kw_only=True, eq=False)
+class _Prepared:
+    """Both domains in one space, and the answers of all members; a rung may still be added to `ladder`."""
+
+    space: Space
+    x: np.ndarray
+    words: Any
+    several: tuple[_several.Source, ...]
+    given: align.Domains
+    ladder: list[Candidate]
+    answers: list[Answer]
+    gap: dict
+    skipped: list[Skipped]
+
+
+def _prepared(options, domains, sources, wanted, progress) -> _Prepared:
     split, y = sources.samples.split, sources.samples.y
     source, target = np.flatnonzero(split == SOURCE), np.flatnonzero(split == TARGET)
     if min(len(source), len(target)) < 4:
@@ -137,7 +131,9 @@ def _adapted(options, domains, sources, tried, progress, clock) -> Adaptation:
     both = np.concatenate([source, target])
     blocks = {name: take(values, both) for name, values in sources.blocks.items()}
     space = Space.fit(blocks, source=len(source), seed=options.seed)
-    x = _one_mean(space.transform(sources.blocks), domains.origin)
+    x = space.transform(sources.blocks)
+    several = _several.weighed(x[both], domains.origin[both], options.source)
+    x = _several.one_mean(x, domains.origin, several)
     words = space.beside(sources.blocks)
     given = align.Domains(
         xs=x[source],
@@ -145,24 +141,36 @@ def _adapted(options, domains, sources, tried, progress, clock) -> Adaptation:
         xt=x[target],
         n_classes=len(sources.samples.classes),
         beside=None if words is None else (words[source], words[target]),
+        weights=_several.each_row(several, domains.origin[source]),
     )
-    able = align.able(given, tried)
-    skipped = [Skipped(name=one.name, reason=align.unable(given, one)) for one in tried if one not in able]
+    able = align.able(given, wanted.members)
+    skipped = [Skipped(name=one.name, reason=align.unable(given, one)) for one in wanted.members if one not in able]
     rehearsal = align.rehearse(given, able, seed=options.seed, progress=progress)
-    passing = rehearsal.passing(align.MARGIN)
-    ladder, answers = _ladder(given, able, rehearsal, passing, progress)
-    measured = _gap(given, rehearsal, ladder[0], options.seed)
-    few = np.flatnonzero(split == FEW)
+    ladder, answers = _ladder(given, able, rehearsal, rehearsal.passing(align.MARGIN), progress)
+    return _Prepared(
+        space=space, x=x, words=words, several=several, given=given, ladder=ladder, answers=answers,
+        gap=_gap(given, rehearsal, ladder[0], options.seed), skipped=skipped,
+    )  # fmt: skip
+
+
+def _finished(options, domains, sources, found: _Prepared, clock) -> Adaptation:
+    samples, ladder = sources.samples, found.ladder
+    few = np.flatnonzero(samples.split == FEW)
+
+    def answered(one: Candidate) -> np.ndarray:
+        if one.tuned:
+            return _graft(one, found.space, sources, found.gap).predict(samples.take(few)).probabilities
+        return answers_of(one, found.x[few], None if found.words is None else found.words[few])
 
     def labelled(*candidates: Candidate) -> tuple[np.ndarray, ...] | None:
-        beside = None if words is None else words[few]
-        return (y[few], *(answers_of(one, x[few], beside) for one in candidates)) if len(few) else None
+        return (samples.y[few], *map(answered, candidates)) if len(few) else None
 
-    index, found, sentence = _choose(options, given, ladder, answers, measured, labelled)
+    index, tests, sentence = _choose(options, found.given, ladder, found.answers, found.gap, labelled)
     return Adaptation(
-        domains=domains, sources=sources, space=space, x=x, gap=measured, ladder=tuple(ladder), index=index,
-        tests=tuple(found), sentence=sentence, skipped=(*sources.skipped, *skipped),
-        graft=_graft(ladder[index], space, sources, measured),
+        domains=domains, sources=sources, space=found.space, x=found.x, gap=found.gap, ladder=tuple(ladder),
+        index=index, tests=tuple(tests), skipped=(*sources.skipped, *found.skipped), several=found.several,
+        sentence=" ".join(filter(None, (sentence, _several.told(found.several)))),
+        graft=_graft(ladder[index], found.space, sources, found.gap),
         seconds={"data": clock[1] - clock[0] - sum(sources.seconds.values()),
                  "features": sum(sources.seconds.values())},
         start=clock[0],
@@ -175,16 +183,6 @@ def _kept(domains: Domains, sources: Sources) -> Domains:
     rows = np.array([place[name] for name in sources.samples.ids])
     oracle = None if domains.oracle is None else domains.oracle[rows]
     return dataclasses.replace(domains, samples=sources.samples, origin=domains.origin[rows], oracle=oracle)
-
-
-def _one_mean(x: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Several sources are moved onto their common mean: what lies between them is no gap to the target."""
-    if origin.max() < 1:
-        return x
-    x, mean = x.copy(), x[origin >= 0].mean(axis=0)
-    for i in range(origin.max() + 1):
-        x[origin == i] += mean - x[origin == i].mean(axis=0)
-    return x
 
 
 def answers_of(one: Candidate, x: np.ndarray, beside: Any) -> np.ndarray:
@@ -217,6 +215,40 @@ def _ladder(given, able, rehearsal, passing, progress) -> tuple[list[Candidate],
     return ladder, answers
 
 
+def _through_backbone(options, wanted, given, sources, progress, start) -> Candidate:
+    """The method trained end to end through the first backbone. Raises `Skip` where the budget is too short."""
+    from torchgraft.fit import _end_to_end  # loads torch
+
+    begin = time.monotonic()
+    name, backbone = next(iter(sources.backbones.items()))
+    split = sources.samples.split
+    source, target = np.flatnonzero(split == SOURCE), np.flatnonzero(split == TARGET)
+    held = _end_to_end.held_out(given.ys, options.seed)
+    task = _end_to_end.Task(
+        backbone=backbone,
+        pooling=sources.about[name]["pooling"],
+        source=take(sources.samples.x, source),
+        target=take(sources.samples.x, target),
+        ys=given.ys,
+        zs=np.asarray(sources.blocks[name][source], dtype=np.float32),
+        zt=np.asarray(sources.blocks[name][target], dtype=np.float32),
+        n_classes=given.n_classes,
+        held=held,
+    )
+    deadline = start + 0.95 * seconds(options.budget) - 2  # the report takes a little too
+    found = _end_to_end.train(
+        task, wanted.end_to_end, wanted.settings, seed=options.seed, deadline=deadline, progress=progress
+    )
+    fit = np.setdiff1d(np.arange(len(given.ys)), held)
+    part = given.half(fit, held)
+    base = align.answer(part, Member(SOURCE_ONLY), align.penalty(part)).probabilities
+    return Candidate(
+        name=wanted.end_to_end, aligned=None, head=found.head, probabilities=found.probabilities, right=found.right,
+        passed=True, seconds=time.monotonic() - begin, note=found.note, tuned=found.tuned,
+        base_right=base.argmax(1) == given.ys[held],
+    )  # fmt: skip
+
+
 def _candidate(given, aligned, name, right, about) -> Candidate:
     logits = aligned.head.logits(align.joined(aligned.zt, given.beside and given.beside[1]))
     return Candidate(
@@ -227,7 +259,7 @@ def _candidate(given, aligned, name, right, about) -> Candidate:
 def _gap(given: align.Domains, rehearsal: align.Rehearsal, base: Candidate, seed: int) -> dict[str, Any]:
     """Everything that is measured of the gap before anything adapted is looked at."""
     test = gap.mmd_test(given.xs, given.xt, seed=seed)
-    prior = np.bincount(given.ys, minlength=given.n_classes) / len(given.ys)
+    prior = np.bincount(given.ys, given.weights, minlength=given.n_classes) / len(given.ys)
     some = (prior + 1e-6) / (1 + 1e-6 * len(prior))  # a class without a source sample is no impossible one
     y = given.ys[rehearsal.rows]
     logits = np.log(np.maximum(rehearsal.probabilities, 1e-12))
@@ -256,14 +288,17 @@ def _choose(options, given, ladder, answers, measured, few) -> tuple[int, list[_
     if not rest:
         names = ", ".join(one.name for one in ladder[1:])
         return 0, [], f"Shipped: source-only. On the source itself {names} would do harm: none of them can be trusted."
-    best = len(ladder) - 1 if ladder[-1].name == COMMITTEE else rest[0]
+    last = ladder[-1]
+    best = len(ladder) - 1 if last.name == COMMITTEE or last.tuned else rest[0]
     base, adapted = ladder[0], ladder[best]
+    base_right = base.right if adapted.base_right is None else adapted.base_right
+    voted = answers[1:]
     evidence = _guard.Evidence(
         base=base.probabilities,
         adapted=adapted.probabilities,
-        votes=np.stack([one.probabilities.argmax(1) for one in answers[1:]]),
-        weights=align.weights(answers[1:]),
-        source=np.stack([base.right, adapted.right]),
+        votes=np.stack([one.probabilities.argmax(1) for one in voted]) if voted else np.zeros((0, len(given.xt))),
+        weights=align.weights(voted),
+        source=np.stack([base_right, adapted.right]) if len(adapted.right) else None,
         prior=np.array(measured["prior_source"]),
         p_gap=measured["p"],
         few=few(base, adapted),
@@ -281,8 +316,14 @@ def _choose(options, given, ladder, answers, measured, few) -> tuple[int, list[_
 
 
 def _graft(one: Candidate, space: Space, sources: Sources, measured: dict[str, Any]) -> Graft:
-    """The rung as a graft on the target's samples: one linear head on the sources as they come."""
-    parts, head = space.unfolded(one.aligned.target, one.head)
+    """The rung as a graft on the target's samples: one linear head on the sources as they come, or its own backbone."""
+    about, tuned = dict(sources.about), {}
+    if one.tuned:
+        name = one.tuned.name
+        parts, head, tuned = (Part(name, Identity()),), one.head, {name: one.tuned}
+        about[name] = {**about[one.tuned.base], "name": name, "base": one.tuned.base, "revision": one.tuned.digest}
+    else:
+        parts, head = space.unfolded(one.aligned.target, one.head)
     used = {part.source for part in parts}
     return Graft(
         parts=parts,
@@ -292,6 +333,7 @@ def _graft(one: Candidate, space: Space, sources: Sources, measured: dict[str, A
         method=one.name,
         temperature=measured["temperature"] if one.name == "source-only" else 1.0,
         threshold=measured["threshold"],
-        backbones={name: about for name, about in sources.about.items() if name in used},
+        backbones={name: one for name, one in about.items() if name in used},
+        tuned=tuned,
         prior=tuple(one.probabilities.mean(axis=0).tolist()),
     )

@@ -18,9 +18,9 @@ from torchgraft.fit._inputs import backbone_names
 from torchgraft.fit._sources import gather
 from torchgraft.fit.ladder import climb
 from torchgraft.fit.options import FitOptions
-from torchgraft.fit.run import make_graft
 from torchgraft.fit.verdict import choose
 from torchgraft.model import as_samples
+from torchgraft.tasks import single_label
 from torchgraft.tune.base import Problem
 
 
@@ -98,8 +98,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             plan.methods(self.method), problem.dense, {"class_weight": "balanced" if self.balanced else "none"}
         )
         self.entries_, _ = climb(problem, rungs)
-        self.verdict_ = choose(self.entries_, problem.y, seed=self.random_state)
-        self.graft_ = make_graft(self.entries_[self.verdict_.index], problem, sources)
+        self.verdict_ = choose(self.entries_, seed=self.random_state)
+        self.graft_ = single_label.make_graft(self.entries_[self.verdict_.index], problem, sources)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -6,46 +6,45 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from torchgraft.core import ranks, registry
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import one_thread, peak_memory
 from torchgraft.core.types import Result
-from torchgraft.evaluate import beaten_by, fit_temperature, softmax, summary
 from torchgraft.fit.plan import Rung
-from torchgraft.tune.base import Candidate, Problem, Skip, take
+from torchgraft.tasks.base import Measured
+from torchgraft.tune.base import Candidate, DenseCandidate, Problem, Skip
 
 _WORTH = 16
 """Mistakes of the best rung so far below which no training is begun: with half of them mended and one in eight newly
 made (8 against 2), a sign test sees no difference (p = 0.055)."""
 
-_SCOUT = "linear_probe"
-"""The method whose rungs tell which backbone is worth training."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """One rung as measured: its candidate, the temperature fitted on the held-out logits, and what came of it.
+    """One rung: its candidate, and what came of it on the held-out rows, as the task measures it.
 
-    `probabilities` (M x C) are those of the held-out rows after temperature scaling; `metrics` come from them.
     `seconds` is wall time, `cpu_seconds` that of all threads, `memory` the largest resident size in bytes meanwhile.
+    `floor`: its method looks at no sample.
     """
 
     rung: Rung
-    candidate: Candidate
+    candidate: Candidate | DenseCandidate
     transfer: bool
-    temperature: float
-    probabilities: np.ndarray
-    metrics: Result
+    measured: Measured
     seconds: float
     cpu_seconds: float = 0.0
     memory: int = 0
+    floor: bool = False
+
+    @property
+    def metrics(self) -> Result:
+        """The numbers of its row."""
+        return self.measured.metrics
 
     @property
     def backbone(self) -> str:
         """Where the features come from, for people: backbone names joined by +; empty where there is none."""
-        return " + ".join(part.source for part in self.candidate.parts)
+        return " + ".join(self.candidate.sources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +95,8 @@ def _hopeless(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) ->
     if rung.asked or not getattr(method, "TRAINS", False) or not entries:
         return ""
     # a rung that answered a part of the held-out rows has few mistakes for that alone
-    whole = [e for e in entries if len(e.candidate.rows) == len(problem.held_out)]
-    wrong = min((int((e.probabilities.argmax(1) != problem.y[e.candidate.rows]).sum()) for e in whole), default=_WORTH)
+    whole = [e for e in entries if len(e.measured.rows) == len(problem.held_out)]
+    wrong = min((e.measured.mistakes for e in whole), default=_WORTH)
     if wrong >= _WORTH:
         return ""
     return (
@@ -110,12 +109,11 @@ def _placed(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> R
     """A rung that trains, on the backbone to train: the cheapest, until the probe of a costlier one beats it."""
     if rung.source is not None or not getattr(method, "TRAINS", False):
         return rung
-    best: Entry | None = None
+    scout, best = registry.get("tasks", problem.task).BASE, None
     for entry in entries:
-        if entry.rung.method == _SCOUT and entry.rung.source in problem.resources.backbones:
-            y = problem.y[entry.candidate.rows]
-            if best is None or beaten_by(y, best.probabilities, [entry.probabilities])[0]["beats"]:
-                best = entry
+        scouts = entry.rung.method == scout and entry.rung.source in problem.resources.backbones
+        if scouts and (best is None or entry.measured.beats(best.measured)):
+            best = entry
     source = best.rung.source if best else next(iter(problem.resources.backbones))
     if len(problem.resources.backbones) > 1:
         why = "no costlier one's linear probe beats its own beyond noise"
@@ -127,50 +125,20 @@ def _measure(problem: Problem, rung: Rung, method) -> Entry:
     start, cpu = time.monotonic(), time.process_time()
     peak_memory(reset=True)
     candidate = _fitted(problem, rung, method)
-    y = problem.y[candidate.rows]
-    temperature = fit_temperature(y, candidate.logits)
-    probabilities = softmax(candidate.logits / temperature)
     return Entry(
         rung=rung,
         candidate=candidate,
         transfer=method.TRANSFER,
-        temperature=temperature,
-        probabilities=probabilities,
-        metrics=summary(y, probabilities),
+        measured=registry.get("tasks", problem.task).measure(problem, candidate),
         seconds=time.monotonic() - start,
         cpu_seconds=time.process_time() - cpu,
         memory=peak_memory(),
+        floor=getattr(method, "FLOOR", False),
     )
 
 
-def _fitted(problem: Problem, rung: Rung, method) -> Candidate:
+def _fitted(problem: Problem, rung: Rung, method) -> Candidate | DenseCandidate:
     if getattr(method, "TRAINS", False):  # with as many threads as there are
         return method.fit(problem, rung.options)
     with one_thread():
         return method.fit(problem, rung.options)
-
-
-def refit(problem: Problem, entry: Entry, part: np.ndarray) -> np.ndarray:
-    """Fit the entry's method on the rows of `part` alone; whether it is right on each held-out row (M,).
-
-    Each fold is fitted on those of its rows that are in `part`, and measured on all its held-out rows. A fold of
-    which `part` leaves one class or nothing predicts that class.
-    """
-    right = []
-    for fit_rows, held in problem.folds:
-        rows = np.intersect1d(fit_rows, part)
-        present = np.unique(problem.y[rows])
-        if len(present) < 2:
-            right.append(problem.y[held] == present[0] if len(present) else np.zeros(len(held), dtype=bool))
-            continue
-        both = np.concatenate([rows, held])
-        small = Problem(
-            blocks={name: take(values, both) for name, values in problem.blocks.items()},
-            y=problem.y[both],
-            classes=problem.classes,
-            folds=((np.arange(len(rows)), np.arange(len(rows), len(both))),),
-            seed=problem.seed,
-        )
-        candidate = registry.get("tune", entry.rung.method).fit(small, entry.rung.options)
-        right.append(candidate.logits.argmax(1) == problem.y[held])
-    return np.concatenate(right)

@@ -13,17 +13,11 @@ from torchgraft.core.errors import OptionError, UnknownName, did_you_mean, short
 AUTO = "auto"
 COMMITTEE = "committee"
 
-BASE = "linear_probe"
-"""What methods that train a backbone are held against."""
-
 COMMON = ("class_weight",)
 """Settings that are given to whoever knows them, and may be known to none."""
 
-ORDER = ("majority", "lda", "tfidf", "linear_probe", "knn", "fusion", "contrastive", "lp_ft")
-"""Simplest first: by how much is fitted on the user's labels. Means and one shared covariance (LDA) before a weight
-for each of tens of thousands of words (TF-IDF); a closed form before a penalty that is chosen; a matrix before a stored
-training set (kNN); one source before several; frozen networks before trained ones. Methods that are not named here
-follow, by name."""
+_TASK = "single_label"
+"""What labels a method learns from, and what data holds, where neither says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,25 +61,35 @@ def unknown(asked: str, *, source: bool) -> list[str]:
     return [*sentences, f"Known: {shorten(known)}. {see}"]
 
 
-def methods(asked: str) -> tuple[str, ...]:
-    """Names from a comma-separated option, or every method that need not be asked for, in the order of simplicity.
+def methods(asked: str, task: str = _TASK) -> tuple[str, ...]:
+    """Names from a comma-separated option, or every method of the task that need not be asked for, simplest first.
 
-    Methods that train never stand alone: the linear probe is what they start from, or have to beat.
-    Raises `UnknownName`.
+    Methods that train never stand alone: the task's `BASE` is what they start from, or have to beat.
+    Raises `UnknownName`, and `OptionError` for a method that learns from other labels than the task's.
     """
+    ladder = registry.constant("tasks", task, "LADDER", default=())
+
+    def simplicity(name: str) -> tuple[int, str]:
+        return (ladder.index(name) if name in ladder else len(ladder), name)
+
     known = registry.names("tune")
+    suited = [name for name in known if registry.constant("tune", name, "TASK", default=_TASK) == task]
     if asked == AUTO:
-        tried = (name for name in known if registry.constant("tune", name, "AUTO", default=True))
-        return tuple(sorted(tried, key=lambda name: (_simplicity(name), name)))
+        return tuple(sorted((n for n in suited if registry.constant("tune", n, "AUTO", default=True)), key=simplicity))
     names = tuple(name.strip() for name in asked.split(",") if name.strip())
     for name in names:
         if name not in known:
             raise UnknownName("tune", name, known, see="See `graft list methods`.")
+    wrong = [name for name in names if name not in suited]
+    if wrong:
+        raise OptionError(
+            f"--method: {shorten(wrong)} can't learn from this kind of label ({task}). Known: {shorten(suited)}."
+        )
     if not names:
         raise OptionError(f"--method expects auto or names like lda,linear_probe, got {asked!r}.")
     if all(registry.constant("tune", name, "TRAINS", default=False) for name in names):
-        names = (*names, BASE)
-    return tuple(sorted(set(names), key=lambda name: (_simplicity(name), name)))
+        names = (*names, registry.constant("tasks", task, "BASE", default=""))
+    return tuple(sorted(set(names), key=simplicity))
 
 
 def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any], *, asked: bool = False) -> list[Rung]:
@@ -113,7 +117,3 @@ def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any], 
             options = core_options.build(kind, given, where=name)
             found.append(Rung(method=name, source=source, options=options, asked=asked))
     return found
-
-
-def _simplicity(name: str) -> int:
-    return ORDER.index(name) if name in ORDER else len(ORDER)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -14,34 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from torchgraft.core import registry
 from torchgraft.core.errors import ArtifactError
 from torchgraft.core.files import write_json, write_text
 from torchgraft.core.runtime import versions
 from torchgraft.data import Finding, Samples
-from torchgraft.evaluate import (
-    abstain,
-    calibration,
-    finite,
-    label_errors,
-    learning_curve,
-    render,
-    score,
-    worst_mistakes,
-)
+from torchgraft.evaluate import finite, render
 from torchgraft.fit._sources import Sources
-from torchgraft.fit.ladder import Entry, Skipped, refit
+from torchgraft.fit.ladder import Entry, Skipped
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.verdict import Verdict, leader
 from torchgraft.model import Graft
-from torchgraft.tune.base import Problem, take
-
-_CURVE_SECONDS = 60.0
-"""A learning curve may take this long. Parts of the labels are drawn three times where that fits, else once."""
-
-_SHOWN = 24
-"""Samples in each gallery."""
+from torchgraft.tune.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +49,15 @@ class Outcome:
     start: float
     deadline: float
     ranking: Mapping[str, Any] | None = None
+
+    @property
+    def frozen(self) -> Entry:
+        """The shipped rung, or where that trains a backbone, too slow to be fitted ten times, the best of the rest."""
+        entries = [entry for entry in self.entries if not entry.candidate.tuned]
+        shipped = self.entries[self.verdict.index]
+        if not shipped.candidate.tuned or not entries:
+            return shipped
+        return entries[leader(entries, seed=self.options.seed)]
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -107,15 +100,16 @@ class Report:
     def card(self, graft: Graft) -> str:
         """The model card: what the graft is, how good it was found to be, and on what."""
         measured = self.data["test"] or self.chosen["metrics"]
-        if "accuracy" not in measured:
+        main = self.data.get("primary") or {"metric": "accuracy", "title": "accuracy"}
+        if main["metric"] not in measured:
             sentence = self.data["verdict"]["sentence"]
             return f"{graft.card()}\n## How good\n\n{sentence}\n\nHow often it is right there was not measured.\n"
         where = "on the test split, touched once" if self.data["test"] else "on held-out samples that also chose it"
-        accuracy = measured["accuracy"]
+        found, title = measured[main["metric"]], main["title"]
         return (
             f"{graft.card()}\n## How good\n\n{self.data['verdict']['sentence']}\n\n"
-            f"Accuracy {accuracy['value']:.3f}, 95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}, "
-            f"{where}.\n\n"
+            f"{title if title[1:] != title[1:].lower() else title.capitalize()} {found['value']:.3f}, "
+            f"95 % interval {found['low']:.3f} to {found['high']:.3f}, {where}.\n\n"
             "`check.safetensors` holds a few of the training samples as they are, for the self-check at load.\n"
         )
 
@@ -134,16 +128,14 @@ class Report:
 
 
 def report_of(outcome: Outcome, path: Path) -> Report:
-    """Measure the test split (once), draw the curves, gather the galleries; `path` is the run's folder."""
+    """What every run tells, and what its task adds; `path` is the run's folder."""
     entry = outcome.entries[outcome.verdict.index]
     problem, samples = outcome.problem, outcome.sources.samples
-    y = problem.y[entry.candidate.rows]
-    held = samples.take(outcome.rows[entry.candidate.rows])
-    test, test_mistakes = _test(outcome)
-    suspects = label_errors(y, entry.probabilities, problem.classes, held.ids, limit=len(y))
+    task = registry.get("tasks", problem.task)
     data = {
         "schema": 1,
-        "task": "single_label",
+        "task": problem.task,
+        "primary": {"metric": task.PRIMARY, "title": task.TITLE},
         "name": Path(outcome.options.target).resolve().stem,
         "data": {
             **data_of(samples, problem),
@@ -157,14 +149,7 @@ def report_of(outcome: Outcome, path: Path) -> Report:
             "backbone": entry.backbone,
             "sentence": outcome.verdict.sentence,
         },
-        "calibration": calibration(y, entry.candidate.logits),
-        "abstain": abstain(y, entry.probabilities),
-        "learning_curve": _curve(problem, _frozen(outcome), outcome.deadline - time.monotonic()),
-        "test": test,
-        "mistakes": test_mistakes
-        or _gallery(worst_mistakes(y, entry.probabilities, problem.classes, held.ids, limit=_SHOWN), held),
-        "label_errors": _gallery(suspects[:_SHOWN], held),
-        "label_errors_found": len(suspects),
+        **task.report(outcome),
         "skipped": [{"method": one.name, "reason": one.reason} for one in outcome.skipped],
         **({"ranking": outcome.ranking} if outcome.ranking else {}),
         "seconds": outcome.seconds,
@@ -193,7 +178,7 @@ def row_of(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
         "transfer": entry.transfer,
         "note": entry.candidate.note,
         "options": dict(entry.candidate.chosen),
-        "held_out": len(entry.candidate.rows),
+        "held_out": len(entry.measured.rows),
         "training": [finite(one) for one in entry.candidate.history],
     }
 
@@ -201,75 +186,4 @@ def row_of(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
 def _how(problem: Problem) -> str:
     if len(problem.folds) > 1:
         return f"{len(problem.folds)}-fold cross-validation"
-    return f"a validation part of {len(problem.held_out)} samples"
-
-
-def _test(outcome: Outcome) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    samples = outcome.sources.samples
-    rows = np.flatnonzero(samples.split == "test")
-    if not len(rows):
-        return None, []
-    part = samples.take(rows)
-    graft = outcome.graft
-    if graft.tuned:  # its features are not among those that the ladder stands on
-        probabilities = graft.predict(part).probabilities
-    else:
-        blocks = {name: take(values, rows) for name, values in outcome.sources.blocks.items()}
-        probabilities = np.exp(graft.log_probabilities(blocks))
-    worst = worst_mistakes(part.y, probabilities, part.classes, part.ids, limit=_SHOWN)
-    return score(part.y, probabilities, part.classes, seed=outcome.options.seed), _gallery(worst, part)
-
-
-def _frozen(outcome: Outcome) -> Entry:
-    """The shipped rung, or where that trains a backbone, too slow to be fitted ten times, the best of the others."""
-    entries = [entry for entry in outcome.entries if not entry.candidate.tuned]
-    shipped = outcome.entries[outcome.verdict.index]
-    if not shipped.candidate.tuned or not entries:
-        return shipped
-    return entries[leader(entries, outcome.problem.y, seed=outcome.options.seed)]
-
-
-def _curve(problem: Problem, entry: Entry, left: float) -> dict[str, Any] | None:
-    """Accuracy of the entry's method on the held-out samples with 10, 25, 50 and 100 % of the labels.
-
-    None where `left`, the seconds of the budget, are too few, or the method looks at no sample.
-    """
-    once = 1.5 * entry.seconds  # 10, 25 and 50 % of the labels, with something to spare
-    if not entry.candidate.parts or entry.candidate.tuned or once > min(left, _CURVE_SECONDS):
-        return None
-    repeats = 3 if 3 * once < min(left, _CURVE_SECONDS) else 1
-
-    def right(part: np.ndarray) -> np.ndarray:
-        if len(part) == len(problem.y):
-            return entry.probabilities.argmax(1) == problem.y[entry.candidate.rows]
-        return refit(problem, entry, part)
-
-    return learning_curve(np.arange(len(problem.y)), problem.y, right, repeats=repeats, seed=problem.seed)
-
-
-def _gallery(entries: list[dict[str, Any]], samples: Samples) -> list[dict[str, Any]]:
-    """Add to each entry what a person needs to judge it: a small picture, or the text."""
-    shown = []
-    for entry in entries:
-        item = samples.x[entry["row"]]
-        own = {key: value for key, value in entry.items() if key != "row"}
-        if samples.modality == "image":
-            own["thumbnail"] = thumbnail(item)
-        elif samples.modality == "text":
-            own["text"] = str(item)[:600]
-        shown.append(own)
-    return shown
-
-
-def thumbnail(path: Path, side: int = 128) -> str:
-    """A JPEG of at most `side` pixels as a data URI; empty where the picture can't be read any more."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * side, 2 * side))
-            small = ImageOps.exif_transpose(image).convert("RGB")
-            small.thumbnail((side, side))
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return ""
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    return "a validation part"

@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from torchgraft.core import options as core_options
-from torchgraft.core import ranks
+from torchgraft.core import ranks, registry
 from torchgraft.core.errors import OptionError, StorageError, UserError
 from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory, one_thread, seed_everything, wait_passively
-from torchgraft.data import folds
-from torchgraft.evaluate import abstain
 from torchgraft.fit import plan
 from torchgraft.fit._choice import choose_backbones
 from torchgraft.fit._inputs import default_folder, load_data
@@ -33,7 +29,7 @@ from torchgraft.fit.options import FitOptions
 from torchgraft.fit.report import Outcome, Report, data_of, report_of, row_of
 from torchgraft.fit.verdict import choose, leader
 from torchgraft.model import Graft, load
-from torchgraft.tune.base import Problem, Resources, take
+from torchgraft.tune.base import Problem, Resources
 
 RUN_FILE = "run.toml"
 OUTPUTS = ("model", "report.json", "report.html")
@@ -70,7 +66,7 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     """
     keep_memory()  # before torch is loaded: what it allocates at once is kept too
     wait_passively()
-    start, wanted = time.monotonic(), () if options.source or options.from_model else plan.methods(options.method)
+    start = time.monotonic()
     deadline = start + core_options.seconds(options.budget)
     path = _open_folder(options, go_on=go_on)
     progress = progress if ranks.is_first() else SILENT
@@ -78,34 +74,35 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     with nullcontext() if go_on else _nothing_left_behind(path):
         if options.source or options.from_model:
             return _between_domains(options, path, progress)
-        return _in_one_domain(options, wanted, path, progress, (start, deadline))
+        return _in_one_domain(options, path, progress, (start, deadline))
 
 
-def _in_one_domain(
-    options: FitOptions, wanted: Sequence[str], path: Path, progress: Progress, clock: tuple[float, float]
-) -> Run:
-    """The run on one labelled data set, with the methods `wanted`; `clock` is its start and deadline."""
+def _in_one_domain(options: FitOptions, path: Path, progress: Progress, clock: tuple[float, float]) -> Run:
+    """The run on one labelled data set; `clock` is its start and deadline."""
     start, deadline = clock
     samples, findings = load_data(options, progress)
+    task, wanted = registry.get("tasks", samples.task), plan.methods(options.method, samples.task)
     journal, length = Journal(path / WORK / JOURNAL), deadline - start
     with ranks.first_goes_first():  # the others find its features in the store, its decisions in the journal
         choice = choose_backbones(options, samples, deadline=start + 0.2 * length, progress=progress, journal=journal)
         sources = gather(
             samples,
             choice.names,
+            pooled=task.POOLED,
             engine=options.engine,
             deadline=start + 0.8 * length,  # a fifth is left for the heads, which are quick
             progress=progress,
             journal=journal,
         )
-    extracted, (problem, rows) = time.monotonic(), make_problem(sources, options.seed)
+    extracted, (problem, rows) = time.monotonic(), task.make_problem(sources, options.seed)
     problem = dataclasses.replace(problem, resources=make_resources(sources, path / WORK, journal, progress))
-    rungs = plan.rungs(wanted, problem.dense, options.for_methods(), asked=options.method != plan.AUTO)
+    over = problem.dense if task.POOLED else tuple(sources.backbones)
+    rungs = plan.rungs(wanted, over, options.for_methods(), asked=options.method != plan.AUTO)
     problem, entries, skipped = _climb(problem, rungs, sources, path, (start, deadline))
     if not entries:
         raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
     with one_thread():
-        verdict = choose(entries, problem.y, seed=options.seed)
+        verdict = choose(entries, title=task.TITLE, primary=task.PRIMARY, seed=options.seed)
         outcome = Outcome(
             options=options,
             findings=(*findings, *sources.findings),
@@ -116,7 +113,7 @@ def _in_one_domain(
             skipped=(*choice.skipped, *sources.skipped, *skipped),
             ranking=choice.ranking,
             verdict=verdict,
-            graft=make_graft(entries[verdict.index], problem, sources),
+            graft=task.make_graft(entries[verdict.index], problem, sources),
             extracted=extracted,
             start=start,
             deadline=deadline,
@@ -187,17 +184,6 @@ def _stored(run_file: Path) -> FitOptions:
     return core_options.build(FitOptions, values, where=str(run_file))
 
 
-def make_problem(sources: Sources, seed: int) -> tuple[Problem, np.ndarray]:
-    """The problem made of every sample that is not test, and the positions of its rows in `sources.samples`."""
-    samples = sources.samples
-    rows = np.flatnonzero(samples.split != "test")
-    part = samples.take(rows)
-    blocks = {name: take(values, rows) for name, values in sources.blocks.items()}
-    val = part.split == "val"
-    pairs = folds(part.y, group=part.group, seed=seed, val=val if val.any() else None)
-    return Problem(blocks=blocks, y=part.y, classes=samples.classes, folds=tuple(pairs), seed=seed), rows
-
-
 def make_resources(sources: Sources, folder: Path | None, journal: Journal, progress: Progress = SILENT) -> Resources:
     """What methods that train a backbone may use; `folder` is that of checkpoints, in the run's own (None: nowhere)."""
     return Resources(
@@ -210,44 +196,11 @@ def make_resources(sources: Sources, folder: Path | None, journal: Journal, prog
     )
 
 
-def make_graft(entry: Entry, problem: Problem, sources: Sources) -> Graft:
-    """The entry's candidate, calibrated on its held-out rows, with the threshold over which it is mostly right."""
-    candidate = entry.candidate
-    used = [part.source for part in candidate.parts]
-    about = dict(sources.about)
-    for name, tuned in candidate.tuned.items():
-        about[name] = {**sources.about[tuned.base], "name": name, "base": tuned.base, "revision": tuned.digest}
-    return Graft(
-        parts=candidate.parts,
-        head=candidate.head,
-        classes=problem.classes,
-        modality=sources.samples.modality,
-        method=entry.rung.method,
-        temperature=entry.temperature,
-        threshold=abstain(problem.y[candidate.rows], entry.probabilities)["threshold"],
-        backbones={name: one for name, one in about.items() if name in used},
-        tuned=candidate.tuned,
-        prior=_prior(entry, problem),
-    )
-
-
-def _prior(entry: Entry, problem: Problem) -> tuple[float, ...]:
-    """The class frequencies that the entry's probabilities assume: counts^(1 - tau) under logit adjustment by tau,
-    equal ones where classes are balanced.
-    """
-    counts = np.bincount(problem.y, minlength=len(problem.classes)).astype(float)
-    options = entry.rung.options
-    balanced = getattr(options, "class_weight", "none") == "balanced"
-    power = 0.0 if balanced else 1.0 - getattr(options, "logit_adjustment", 0.0)
-    assumed = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
-    return tuple((assumed / assumed.sum()).tolist())
-
-
 def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: Path, live: Live) -> None:
-    best = leader(entries, problem.y, seed=problem.seed)
+    best = leader(entries, seed=problem.seed)
     live.rung([row_of(i, e, chosen=i == best) for i, e in enumerate(entries)])
     if best == len(entries) - 1 and ranks.is_first():  # else the best so far is on disk already
-        make_graft(entries[best], problem, sources).save(path / "model")
+        registry.get("tasks", problem.task).make_graft(entries[best], problem, sources).save(path / "model")
 
 
 @contextmanager

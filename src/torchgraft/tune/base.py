@@ -3,10 +3,12 @@
 A method is one file in this room. It offers:
 
 - `Options`: a frozen, keyword-only dataclass of what can be set (its docstring lists units and ranges);
-- `fit(problem: Problem, options: Options) -> Candidate`;
+- `fit(problem: Problem, options: Options) -> Candidate` (of dense tasks: `DenseCandidate`);
 - `TRANSFER: bool`: whether it uses a pretrained network;
 - `applies(problem: Problem) -> str`: empty where the method can run, else the reason why not, for people;
 - `AUTO: bool` (left out: True): whether it is tried without being asked for by name;
+- `FLOOR: bool` (left out: False): whether it looks at no sample, so that anything better than it is shipped instead;
+- `TASK: str` (left out: single_label): what labels it learns from;
 - `TRAINS: bool` (left out: False): whether it trains a backbone. Such a method is given one source, the best at hand.
 
 `fit` is deterministic: the same problem and options give the same candidate to the bit on one machine.
@@ -25,7 +27,8 @@ import numpy as np
 from torchgraft.backbones import Backbone
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.model import Head, Part, Tuned
+from torchgraft.data import Masks
+from torchgraft.model import Decoder, Head, Part, Tuned
 
 Fold = tuple[np.ndarray, np.ndarray]
 """(rows to fit on, rows held out), both positions in 0..N-1."""
@@ -38,7 +41,8 @@ class Resources:
     `backbones`: the networks behind the dense blocks, by source, and `poolings` how each is pooled. `folder`: where
     checkpoints go (None: nowhere), `logs`: where trackers write (None: beside these). `deadline`: the
     `time.monotonic()` by which the method has to be done. `journal`: asked for whatever the clock decides. `on_leg`:
-    told plain values (see `train.History.to_dict`) while it trains.
+    told plain values (see `train.History.to_dict`) while it trains. `shared`: what one method found that others begin
+    at, by a name that says all it depends on.
     """
 
     backbones: Mapping[str, Backbone]
@@ -49,6 +53,7 @@ class Resources:
     journal: Journal = field(default_factory=Journal)
     progress: Progress = SILENT
     on_leg: Callable[[Mapping[str, Any]], None] = lambda history: None
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,8 @@ class Problem:
     (N x D float32), `array` to the user's own features (N x D float32), `text` and `image` to the texts and paths.
     `y` holds N class indices in 0..C-1. `folds` is one (fit, held-out) pair, or K of them whose held-out parts
     are disjoint: every number a ladder compares comes from held-out rows. `resources` are for methods that train a
-    backbone; without them (None) such methods don't apply.
+    backbone; without them (None) such methods don't apply. `task` says what a label is: where it is one for each
+    pixel, `masks` holds them and `y` is of no use.
     """
 
     blocks: Mapping[str, np.ndarray | Sequence[str]]
@@ -68,6 +74,8 @@ class Problem:
     folds: tuple[Fold, ...]
     seed: int = 0
     resources: Resources | None = None
+    task: str = "single_label"
+    masks: Masks | None = None
 
     @cached_property
     def held_out(self) -> np.ndarray:
@@ -99,6 +107,40 @@ class Candidate:
     note: str = ""
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where its features come from."""
+        return tuple(part.source for part in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DenseCandidate:
+    """A fitted network that answers for each pixel, and what it said of the scenes that it had not seen.
+
+    `decoder` is fitted on all N rows, on the backbone called `source` (None: on none), for scenes at `scale` times
+    their size. `counts` (M x C x C int64, row the truth, column the answer) are pixels of the scenes in `rows` under
+    networks fitted on each fold's rows; `logits` (P x C) and their classes `labels` (P,) are of some of these pixels,
+    drawn evenly, and `answers` the M maps of answers as PNG files. The rest as in `Candidate`.
+    """
+
+    source: str | None
+    decoder: Decoder
+    scale: float
+    rows: np.ndarray
+    counts: np.ndarray
+    logits: np.ndarray
+    labels: np.ndarray
+    answers: tuple[bytes, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The backbone, if it has one."""
+        return () if self.source is None else (self.source,)
 
 
 class Skip(Exception):

@@ -10,6 +10,7 @@ from torchgraft.model import LinearHead
 from torchgraft.tune.base import Candidate, Problem
 
 TRANSFER = False
+FLOOR = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,54 @@
+"""Training on scenes: what trains, what stays, and how many epochs fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from torchgraft.tune import decoder, scene_lp_ft
+from torchgraft.tune._dense_training import DenseRecipe, _plan, _Training, fine_tune_scenes
+from torchgraft.tune.base import Skip
+
+
+@pytest.mark.parametrize(("encoder", "moves"), [(True, True), (False, False)])
+def test_the_encoder_moves_only_where_it_is_meant_to(scene_problem, encoder: bool, moves: bool) -> None:
+    problem = scene_problem()
+    options = scene_lp_ft.Options(per_scene=20, epochs=1, rate=1e-3, batch=4)
+    found = fine_tune_scenes(problem, options, DenseRecipe(decoder="linear", encoder=encoder), "m")
+    assert bool(found.tuned) == moves
+    if moves:
+        (tuned,) = found.tuned.values()
+        assert not any("running" in name for name in tuned.arrays), "statistics stay those the probe was fitted on"
+
+
+def test_epochs_and_folds_follow_the_time_left(scene_problem) -> None:
+    problem = scene_problem()
+    assert _plan(problem, 0.001, 1e6, 8, least=2) == {"epochs": 8, "folds": 2}
+    n, (fit, held) = 12, (6, 6)
+    one = 1.25 * (n * 8 + fit * 8 + held * 10 / 3)
+    assert _plan(problem, 1.0, one, 8, least=2) == {"epochs": 8, "folds": 1}
+    assert _plan(problem, 1.0, one - 1, 8, least=2) == {"epochs": 7, "folds": 1}
+    assert "the budget has 0 s left" in _plan(problem, 1.0, 0.0, 8, least=2)["skip"]
+
+
+def test_a_spent_budget_is_a_skip(scene_problem) -> None:
+    problem = scene_problem()
+    problem = replace(problem, resources=replace(problem.resources, deadline=0.0))
+    with pytest.raises(Skip, match="budget"):
+        decoder.fit(problem, decoder.Options(per_scene=20, decoder="linear"))
+
+
+def test_held_out_loss_and_what_guessing_costs(scene_problem) -> None:
+    problem = scene_problem()
+    training = _Training(problem, scene_lp_ft.Options(per_scene=20), DenseRecipe(decoder="linear", encoder=True), "m")
+    _, held = problem.folds[0]
+    step = training._step(training.setting.probe.heads[0], problem.folds[0][0])
+    with torch.no_grad():
+        score, outputs = training._validate(held)(step.eval())
+    y = training.check.y[held].ravel()
+    share = np.bincount(y) / len(y)
+    assert score["base"] == pytest.approx(-(share[share > 0] * np.log(share[share > 0])).sum())
+    assert score["loss"] < score["base"] and outputs.shape == (len(held), 128, 3)
