@@ -98,9 +98,9 @@ def _fit(options: FitOptions, every_rung: bool) -> dict:
     seen = {}
     choose = fit_run.choose
 
-    def remember(entries, y, **rest):
+    def remember(entries, **rest):
         seen["entries"] = list(entries)
-        return choose(entries, y, **rest)
+        return choose(entries, **rest)
 
     fit_run.choose = remember
     start = time.perf_counter()

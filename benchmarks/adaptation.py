@@ -2,7 +2,8 @@
 
 For each pair: source-only, what is shipped, and the best rung by the target's own labels ("oracle"; printed, never used
 to choose). Run it with OMP_NUM_THREADS=1. `--set surf` holds the same choice against the 12 tasks of Office-Caltech10
-with SURF histograms (square roots of shares), which no threshold was set on.
+with SURF histograms (square roots of shares), which no threshold was set on. `--also mcc cdan` lets methods that train
+(on the features) join the committee.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import itertools
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from scipy.io import loadmat
 
+from torchgraft import align
 from torchgraft.core.progress import SILENT
-from torchgraft.fit import FitOptions, adaptation
+from torchgraft.fit import FitOptions, adaptation, plan
+from torchgraft.fit._asked import Deep
 from torchgraft.fit._domains import TARGET
 
 SETS = {"office10": "packaged/efficientnet_lite0", "amazon_reviews": "packaged/minilm_l6", "surf": "auto"}
@@ -28,13 +32,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--set", nargs="*", default=["office10", "amazon_reviews"], choices=list(SETS))
+    parser.add_argument("--also", nargs="*", default=[], choices=plan.deep(), metavar="METHOD")
     arguments = parser.parse_args()
+    members = (*align.MEMBERS, *(Deep(name) for name in arguments.also))
     for name in arguments.set:
-        with tempfile.TemporaryDirectory() as folder:
-            _set(name, _domains(arguments.data, name, Path(folder)))
+        with tempfile.TemporaryDirectory() as folder, patch.object(align, "MEMBERS", members):
+            _set(name, domains_of(arguments.data, name, Path(folder)))
 
 
-def _domains(data: Path, name: str, folder: Path) -> dict[str, Path]:
+def domains_of(data: Path, name: str, folder: Path) -> dict[str, Path]:
+    """The file or folder of each domain of a set; what has to be made first is made in `folder`."""
     if name == "office10":
         return {path.name: path for path in sorted((data / name).iterdir()) if path.is_dir()}
     if name == "amazon_reviews":

@@ -27,11 +27,11 @@ from torchgraft.core import registry
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT
 from torchgraft.data import ReadOptions, Samples, read
-from torchgraft.evaluate import softmax
 from torchgraft.fit._inputs import load_data
 from torchgraft.fit._sources import gather
 from torchgraft.fit.options import FitOptions
-from torchgraft.fit.run import make_graft, make_problem, make_resources
+from torchgraft.fit.run import make_resources
+from torchgraft.tasks.single_label import make_graft, make_problem, measure
 from torchgraft.tune._recipe import RATES
 from torchgraft.tune.base import Skip
 
@@ -129,8 +129,7 @@ def _methods(
         try:
             candidate = method.fit(timed, chosen)
             rung = SimpleNamespace(method=name, options=chosen)
-            entry = SimpleNamespace(candidate=candidate, rung=rung, temperature=1.0)
-            entry.probabilities = softmax(candidate.logits)
+            entry = SimpleNamespace(candidate=candidate, rung=rung, measured=measure(problem, candidate))
             graft = make_graft(entry, problem, sources)
             accuracy = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())
         except Skip as skip:

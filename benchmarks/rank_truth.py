@@ -18,9 +18,9 @@ import numpy as np
 from _rank_sets import LABELS, Draw, backbones, draw
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT
-from torchgraft.evaluate import softmax
 from torchgraft.fit._sources import gather
-from torchgraft.fit.run import make_graft, make_problem, make_resources
+from torchgraft.fit.run import make_resources
+from torchgraft.tasks.single_label import make_graft, make_problem, measure
 from torchgraft.tune import linear_probe, lp_ft
 from torchgraft.tune._finetune import Recipe, _FineTuning
 from torchgraft.tune.base import Candidate, Problem
@@ -73,9 +73,7 @@ def _accuracy(drawn: Draw, backbone: str) -> dict:
         start = time.process_time()
         rung, candidate = fit(problem)
         row[f"{name}_cpu"] = time.process_time() - start
-        entry = SimpleNamespace(
-            candidate=candidate, rung=rung, temperature=1.0, probabilities=softmax(candidate.logits)
-        )
+        entry = SimpleNamespace(candidate=candidate, rung=rung, measured=measure(problem, candidate))
         graft = make_graft(entry, problem, sources)
         row[name] = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())
     return row

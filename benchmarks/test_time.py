@@ -24,14 +24,13 @@ from torchgraft.adapt.tent import Options
 from torchgraft.core import registry
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT
-from torchgraft.evaluate import softmax
-from torchgraft.evaluate.calibration import fit_temperature
 from torchgraft.fit._inputs import load_data
 from torchgraft.fit._sources import gather
 from torchgraft.fit.options import FitOptions
-from torchgraft.fit.run import make_graft, make_problem, make_resources
+from torchgraft.fit.run import make_resources
 from torchgraft.model import Graft
 from torchgraft.serve.adaptive import answers, fault, own_statistics, stream_of
+from torchgraft.tasks.single_label import make_graft, make_problem, measure
 from torchgraft.train.loader import ImageLoader
 
 METHODS = {
@@ -78,13 +77,8 @@ def fitted(train: Path, method: str) -> Graft:
     entry = registry.get("tune", method)
     chosen = entry.Options(**METHODS[method])
     candidate = entry.fit(problem, chosen)
-    temperature = fit_temperature(problem.y[candidate.rows], candidate.logits)
-    found = SimpleNamespace(
-        candidate=candidate,
-        rung=SimpleNamespace(method=method, options=chosen),
-        temperature=temperature,
-        probabilities=softmax(candidate.logits, temperature),
-    )
+    rung = SimpleNamespace(method=method, options=chosen)
+    found = SimpleNamespace(candidate=candidate, rung=rung, measured=measure(problem, candidate))
     return make_graft(found, problem, sources)
 
 

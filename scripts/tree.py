@@ -14,7 +14,7 @@ PACKAGE = TOP / "src" / "torchgraft"
 START, END = "<!-- tree -->", "<!-- /tree -->"
 ROOMS = (
     *("core", "data backbones", "features", "model", "train"),
-    *("tune align adapt rank", "evaluate", "fit", "serve", "cli"),
+    *("tune align adapt rank", "evaluate", "tasks", "fit", "serve", "cli"),
 )
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
 

@@ -46,9 +46,7 @@ def test_python_parses_and_its_imports_exist(page: Path) -> None:
         exec(compile(ast.Module(imports, []), page.name, "exec"), {})
 
 
-@pytest.mark.parametrize(
-    ("page", "room"), [("tune", "tune"), ("rank", "rank"), ("backbones", "backbones"), ("data", "data")]
-)
+@pytest.mark.parametrize(("page", "room"), [(room, room) for room in ("tune", "rank", "backbones", "data", "tasks")])
 def test_a_room_s_page_names_every_entry(page: str, room: str) -> None:
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     for name in registry.names(room):

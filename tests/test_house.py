@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ PACKAGE = TOP / "src" / "torchgraft"
 TESTS = TOP / "tests"
 FLOORS = {
     "core": 0, "data": 1, "backbones": 1, "features": 2, "model": 3,
-    "train": 4, "tune": 5, "align": 5, "adapt": 5, "rank": 5, "evaluate": 6, "fit": 7, "serve": 8, "cli": 9,
+    "train": 4, "tune": 5, "align": 5, "adapt": 5, "rank": 5, "evaluate": 6, "tasks": 7,
+    "fit": 8, "serve": 9, "cli": 10,
 }  # fmt: skip
-REGISTRIES = ("adapt", "align", "backbones", "cli", "data", "rank", "tune")
+REGISTRIES = ("adapt", "align", "backbones", "cli", "data", "rank", "tasks", "tune")
 
 TESTED_BY = {
     "evaluate/_sections.py": "evaluate/test_report.py",
@@ -91,6 +93,17 @@ def test_the_rule_of_imports_finds_what_breaks_it(tmp_path: Path) -> None:
     assert all(word in " ".join(faults) for word in ("backbones", "torchgraft.cli", "torchgraft.fit.run.fit"))
     private = _faults_of_imports(path, "features")[0]
     assert private == "features imports torchgraft.data._walk.walk, which is private to data"
+
+
+@pytest.mark.parametrize("room", ["train", "evaluate", "fit", "serve"])
+def test_rooms_know_no_task_by_name(room: str) -> None:
+    """What depends on what a label is, is asked of the task's own file; so a new task needs no change in these."""
+    tasks = [name for name in registry.names("tasks") if name != "single_label"]
+    for path in (PACKAGE / room).glob("*.py"):
+        named = [module for module in _modules(path) for word in (*tasks, "scene") if word in module.lower()]
+        assert not named, f"{_name(path)} imports {named}"
+        asked = [word for word in tasks if re.search(rf"""["']{word}["']""", path.read_text(encoding="utf-8"))]
+        assert not asked, f"{_name(path)} asks for {asked}"
 
 
 def test_files_stay_small() -> None:

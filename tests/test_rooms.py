@@ -13,6 +13,10 @@ ASKED = {
     "cli": {"run", "EXAMPLES"},
     "data": {"accepts", "read"},
     "rank": {"score"},
+    "tasks": {
+        *("TITLE", "PRIMARY", "POOLED", "BACKBONES", "LADDER", "BASE"),
+        *("prepare", "make_problem", "measure", "make_graft", "report", "evaluate", "compare"),
+    },
     "tune": {"Options", "fit", "TRANSFER", "applies"},
 }
 

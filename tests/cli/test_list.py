@@ -18,6 +18,7 @@ def test_without_a_word_it_lists_what_can_be_listed(graft) -> None:
         "alignments",
         "adaptations",
         "scores",
+        "tasks",
         "providers",
         "readers",
         "verbs",

@@ -18,7 +18,7 @@ from torchgraft import backbones
 from torchgraft.backbones import Backbone, Network
 from torchgraft.core.types import ImagePreprocessing
 from torchgraft.features.mapping import Identity
-from torchgraft.model import Graft, LinearHead, Part
+from torchgraft.model import Decoder, Graft, LinearHead, Part, SceneGraft
 
 
 def test_rows_on_stdout(graft, run: Path, rows: Path) -> None:
@@ -118,6 +118,87 @@ def test_what_cannot_adapt_ends_with_2(graft, run: Path, rows: Path, sentences: 
     both = graft("predict", run, rows, "--adapt", "--label-shift")
     assert both.code == 2
     assert "Give one of them" in both.err
+
+
+def test_maps_into_a_folder(graft, ground: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    done = graft("predict", ground, pictures, "--out", out, "--overlay")
+    assert (done.code, done.out) == (0, "")
+    assert "unreadable:" in done.err and f"2 predicted, 1 unreadable -> {out}" in done.err
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        "a.png", "a_overlay.jpg", "classes.txt", "deep/b.png", "deep/b_overlay.jpg", "predictions.csv",
+    ]  # fmt: skip
+    table = list(csv.DictReader(io.StringIO((out / "predictions.csv").read_text())))
+    assert list(table[0]) == ["id", "file", "confidence", "share_sky", "share_road", "error"]
+    assert [row["file"] for row in table] == ["a.png", "", "deep/b.png"]
+    assert [row["share_road"] for row in table] == ["1", "", "1"]
+    assert float(table[0]["confidence"]) == pytest.approx(0.75, abs=1e-2)
+    with Image.open(out / "deep/b.png") as mask:
+        assert (mask.size, mask.getpixel((0, 0)), mask.convert("RGB").getpixel((0, 0))) == ((20, 16), 1, (128, 64, 128))
+
+
+def test_what_makes_no_sense_for_maps_ends_with_2(graft, ground: Path, pictures: Path, rows: Path, run: Path) -> None:
+    done = graft("predict", ground, pictures, "--format", "csv", "--label-shift", "--text", "t")
+    assert (done.code, done.out) == (2, "")
+    assert "--format, --text, --label-shift can't be used with it; --out FOLDER is needed" in done.err
+    assert "--adapt can't be used with it." in graft("predict", ground, pictures, "--adapt", "--out", "x").err
+    assert f"--out {rows} is a file" in graft("predict", ground, pictures, "--out", rows).err
+    assert "would replace images" in graft("predict", ground, pictures, "--out", pictures).err
+    assert "--overlay draws maps" in graft("predict", run, rows, "--overlay").err
+    assert not Path("x").exists()
+
+
+def test_no_map_at_all_is_a_mistake_told_with_its_row(graft, ground: Path, pictures: Path, tmp_path: Path) -> None:
+    done = graft("predict", ground, pictures / "broken.jpg", "--out", tmp_path / "masks")
+    assert done.code == 2
+    assert "nothing could be predicted: 1 samples given" in done.err
+    assert (tmp_path / "masks/predictions.csv").read_text().count("broken.jpg") == 1
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 2)])
+def test_stopped_half_way_what_was_answered_stays(graft, ground, pictures, tmp_path, monkeypatch, error, code) -> None:
+    def answer(self: SceneGraft, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if (tmp_path / "masks/a.png").exists() and isinstance(error, KeyboardInterrupt):
+            raise error
+        return (np.zeros(image.shape[:2], dtype=np.uint8),) * 2
+
+    def write_bytes(path: Path, data: bytes) -> int:
+        if path.name == "b.png" and isinstance(error, OSError):
+            raise error
+        return path.open("wb").write(data)
+
+    monkeypatch.setattr(SceneGraft, "answer", answer)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    done = graft("predict", ground, pictures, "--out", tmp_path / "masks")
+    assert done.code == code
+    table = list(csv.DictReader(io.StringIO((tmp_path / "masks/predictions.csv").read_text())))
+    assert [row["file"] for row in table] == ["a.png", ""]
+    assert not list((tmp_path / "masks").rglob(".*"))
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Path:
+    """A saved model that answers every pixel with road, three quarters sure."""
+    SceneGraft(
+        source=None,
+        decoder=Decoder(name="constant", arrays={"bias": np.log(np.array([1.0, 3.0])).astype(np.float32)}),
+        scale=1.0,
+        classes=("sky", "road"),
+        colours=((128, 128, 128), (128, 64, 128)),
+        method="pixel_majority",
+    ).save(tmp_path / "ground")
+    return tmp_path / "ground"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two pictures and a broken one."""
+    for name in ("a.png", "deep/b.jpg"):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 16), (90, 90, 200)).save(path)
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    return tmp_path / "pictures"
 
 
 @pytest.fixture

@@ -20,6 +20,18 @@ def test_folders_are_walked_and_files_taken_as_they_are(album: Path) -> None:
     assert inputs.total == 5
 
 
+def test_the_root_holds_all_that_was_given(album: Path, monkeypatch) -> None:
+    def root(*paths: str) -> Path:
+        return open_inputs([str(album / path) for path in paths], "image").root
+
+    assert root("deep/b.png") == root("deep") == album / "deep"
+    assert root("deep/../deep/er", "deep/b.png") == album / "deep"
+    assert root("a.png", "deep/er/c.jpg") == album
+    monkeypatch.chdir(album / "deep")
+    assert open_inputs(["../a.png", "er"], "image").root == album
+    assert open_inputs(["-"], "text", stdin=io.BytesIO()).root is None
+
+
 def test_lines_keep_their_numbers_and_bad_ones_their_reason() -> None:
     stream = io.BytesIO("\ufefffirst\r\n\n  second \n".encode() + b"\xe9t\xe9\n")
     assert list(open_inputs(["-"], "text", stdin=stream).items) == [

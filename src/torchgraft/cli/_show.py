@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -20,6 +20,29 @@ _CHANGED = 8
 
 _PACKAGED = re.compile(r"(?<![^ /])packaged/")
 """The provider of a backbone that came with a package, which is left out of a table: so it fits 80 columns."""
+
+_ACCURACY = {"metric": "accuracy", "title": "accuracy"}
+"""What a report is about that doesn't say it."""
+
+_SHARES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "macro_f1": "macro F1",
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean recall",
+    "frequency_weighted_iou": "IoU by frequency",
+    "boundary_f1": "boundary F1",
+}
+"""Scores that are shares, in the order in which they are shown."""
+
+_TOLD = ("accuracy", "miou", "macro_f1", "pixel_accuracy", "boundary_f1")
+"""Scores that a line about a model names, as far as it has them."""
+
+_PIXEL_RATES = {"accuracy": "recall", "precision": "precision", "boundary_f1": "boundary F1"}
+"""What is told of a class of pixels beside its IoU, as far as it is known."""
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -52,14 +75,14 @@ def show_run(terminal: Terminal, run: Run) -> None:
         show_repairs(terminal, row)
     terminal.show(report["verdict"]["sentence"])
     if report["test"]:
-        n = sum(map(sum, report["test"]["confusion"]))
-        accuracy, f1 = (estimate(report["test"][name]) for name in ("accuracy", "macro_f1"))
-        terminal.show(f"Test, touched once, {n} samples: accuracy {accuracy} %, macro F1 {f1} %.")
+        found = report["test"]
+        n = f"{found['images']} images" if "images" in found else f"{sum(map(sum, found['confusion']))} samples"
+        terminal.show(f"Test, touched once, {n}: {told(found)}.")
     elif "domains" in report:
         terminal.show("How right it is on the target was not measured: that takes labels (--test, or --few-labels).")
     model = shlex.quote(str(run.path))
     terminal.show(f"\nReport  {run.report.html}\nModel   {run.path / 'model'}\n")
-    terminal.show(f"Next:   graft predict {model} {_something(report['data']['modality'])}")
+    terminal.show(f"Next:   graft predict {model} {_something(report)}")
 
 
 def show_findings(terminal: Terminal, findings: Iterable[Mapping[str, Any]]) -> None:
@@ -87,7 +110,7 @@ def show_repairs(terminal: Terminal, row: Mapping[str, Any]) -> None:
 def show_changes(terminal: Terminal, paired: Mapping[str, Any]) -> None:
     """Which classes gained and lost between two models that answered the same samples, the largest changes first."""
     for word in ("gained", "lost"):
-        changed = [f"{one['class']} ({one['fixed']} fixed, {one['broken']} broken)" for one in paired[word]]
+        changed = [f"{one['class']} ({_change(one)})" for one in paired[word]]
         if changed:
             more = f", and {len(changed) - _CHANGED} more" if len(changed) > _CHANGED else ""
             terminal.show(f"{word:7}{', '.join(changed[:_CHANGED])}{more}")
@@ -100,30 +123,77 @@ def note_findings(terminal: Terminal, findings: Iterable[Finding]) -> None:
         terminal.note(f"{one.severity}: {one.message}{action}")
 
 
+def told(scores: Mapping[str, Any]) -> str:
+    """The scores that matter most: `accuracy 93.5 [89.5, 96.7] %, macro F1 ...`."""
+    return ", ".join(f"{_SHARES[name]} {estimate(scores[name])} %" for name in _TOLD if name in scores)
+
+
 def show_scores(terminal: Terminal, scores: Mapping[str, Any]) -> None:
     """The scores over all samples, then a row for each class."""
-    for name in ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"):
-        terminal.show(f"{name.replace('_', ' '):18} {estimate(scores[name])} %")
+    for name, title in _SHARES.items():
+        if name in scores:
+            terminal.show(f"{title:18} {estimate(scores[name])} %")
     for name in ("brier", "ece", "log_loss"):
-        terminal.show(f"{name.replace('_', ' '):18} {estimate(scores[name], percent=False)}")
+        if name in scores:
+            terminal.show(f"{name.replace('_', ' '):18} {estimate(scores[name], percent=False)}")
+    terminal.show(_of_pixels(scores["per_class"]) if "pixel_accuracy" in scores else _of_samples(scores["per_class"]))
+
+
+def show_pair(terminal: Terminal, scores: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Two models on the same samples: `{"a": scores, "b": scores, "paired": how much better b is}`."""
+    for name, key in zip(names, ("a", "b"), strict=True):
+        terminal.show(f"{name}: {told(scores[key])}")
+    paired = scores["paired"]
+    main = next(name for name in _TOLD if name in paired)
+    words = f"Difference in {_SHARES[main]}, second minus first: {estimate(paired[main])} points"
+    if "fixed" in paired:
+        words += f"; {paired['fixed']} samples are right with the second alone, {paired['broken']} with the first alone"
+        words += f" (McNemar's p = {paired['p']:.3g})"
+    terminal.show(f"{words}.")
+    show_changes(terminal, paired)
+    if paired[main]["low"] > 0:
+        terminal.show("The second is better.")
+    elif paired[main]["high"] < 0:
+        terminal.show("The first is better.")
+    else:
+        terminal.show("The difference is within the noise.")
+
+
+def _of_samples(rows: Iterable[Mapping[str, Any]]) -> Table:
     numbers = ("precision", "recall", "F1", "samples")
     drawn = table("class", *numbers, right=numbers)
-    for row in scores["per_class"]:
+    for row in rows:
         cells = (estimate(row[name]) for name in ("precision", "recall", "f1"))
         drawn.add_row(Text(row["class"]), *cells, str(row["support"]))
-    terminal.show(drawn)
+    return drawn
+
+
+def _of_pixels(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The weakest class first; intervals of the IoU alone, so that the table fits 80 columns."""
+    rates = {name: title for name, title in _PIXEL_RATES.items() if name in rows[0]}
+    numbers = ("IoU % [95 %]", *rates.values(), "of all pixels")
+    drawn = table("class", *numbers, right=numbers)
+    total = max(sum(row["support"] for row in rows), 1)
+    for row in sorted(rows, key=lambda row: (not row["support"], row["iou"]["value"])):
+        there = row["support"] > 0
+        cells = [estimate(row["iou"]), *(f"{100 * row[name]['value']:.1f}" for name in rates)]
+        cells = cells if there else [""] * len(cells)
+        drawn.add_row(Text(row["class"]), *cells, f"{100 * row['support'] / total:.1f} %" if there else "none")
+    return drawn
 
 
 def _ladder(report: Mapping[str, Any]) -> Table:
-    numbers = ("% right [95 %]", "s", "CPU")
+    main = report.get("primary") or _ACCURACY
+    right = "% right" if main["metric"] == "accuracy" else f"{main['title']} %"
+    numbers = (f"{right} [95 %]", "s", "CPU")
     drawn = table("", "method", "backbone", *numbers, "", right=numbers)
     for row in report["ladder"]:
         style = "bold green" if row["chosen"] else ""
         cells = (
             str(row["rung"]),
             row["method"],
-            _PACKAGED.sub("", row["backbone"]).replace(" + ", "\n"),
-            estimate(row["metrics"]["accuracy"]),
+            _PACKAGED.sub("", row["backbone"]).replace("tuned/", "tuned ").replace(" + ", "\n"),
+            estimate(row["metrics"][main["metric"]]),
             _seconds(row["seconds"]),
             _seconds(row.get("cpu_seconds")),
             "shipped" if row["chosen"] else "",
@@ -165,6 +235,13 @@ def _domains(report: Mapping[str, Any]) -> Table:
     return drawn
 
 
+def _change(one: Mapping[str, Any]) -> str:
+    """How much a class changed: in samples, or in points of the IoU."""
+    if "fixed" in one:
+        return f"{one['fixed']} fixed, {one['broken']} broken"
+    return f"{100 * one['iou']['value']:+.1f} points of IoU"
+
+
 def _seconds(value: float | None) -> str:
     """`0.4`, `13`, `318`: short, so that the table fits 80 columns."""
     return "" if value is None else f"{value:.1f}" if value < 10 else f"{value:.0f}"
@@ -174,7 +251,9 @@ def _done(finding: Mapping[str, Any]) -> str:
     return f" ({finding['action']})" if finding["action"] else ""
 
 
-def _something(modality: str) -> str:
+def _something(report: Mapping[str, Any]) -> str:
+    if "pictures" in report:  # answers are pictures too, one for each scene
+        return "new-photos/ --out masks/"
     return {"image": "new-photos/ --out predictions.csv", "text": "new.csv --out predictions.csv"}.get(
-        modality, "new.npz"
+        report["data"]["modality"], "new.npz"
     )

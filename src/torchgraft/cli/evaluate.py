@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "graft evaluate runs/photos-1 new-photos/  # accuracy, F1, calibration, each class",
     "graft evaluate runs/photos-1 runs/photos-2 --data new-photos/  # is the second better beyond noise?",
+    "graft evaluate runs/streets-1 streets/  # masks: mIoU, pixel accuracy, boundary F1, each class",
     "graft evaluate runs/reviews-1 test.csv --label stars --json",
 )
 
@@ -28,7 +29,8 @@ def run(
         ),
     ],
     data: Annotated[
-        str | None, typer.Option("--data", help="Labelled data: class folders, a table, a feature file.")
+        str | None,
+        typer.Option("--data", help="Labelled data: class folders, a table, a feature file, images with masks."),
     ] = None,
     split: Annotated[
         str, typer.Option("--split", help="Part of the data: train, val, test, all; auto: test, else val, else all.")
@@ -41,7 +43,7 @@ def run(
     smaller differences than two separate intervals do.
     """
     models, where = _given(paths, data)
-    from torchgraft.cli._show import note_findings
+    from torchgraft.cli._show import note_findings, show_pair, show_scores
     from torchgraft.data import ReadOptions, read
     from torchgraft.model import load
     from torchgraft.serve import compare, evaluate, held_out
@@ -54,8 +56,10 @@ def run(
     note_findings(terminal, failed)
     if json:
         terminal.show_json(scores)
+    elif len(grafts) == 2:
+        show_pair(terminal, scores, models)
     else:
-        _show(terminal, scores, models)
+        show_scores(terminal, scores)
 
 
 def _given(paths: list[str], data: str | None) -> tuple[list[str], str]:
@@ -76,31 +80,3 @@ def _labelled(terminal: Terminal, samples: Samples) -> Samples:
         return samples
     terminal.note(f"warning: {int((~labelled).sum())} samples have no label (left out)")
     return samples.take(labelled)
-
-
-def _show(terminal: Terminal, scores: dict[str, Any], models: list[str]) -> None:
-    from torchgraft.cli._show import estimate, show_changes, show_scores
-
-    if len(models) == 1:
-        show_scores(terminal, scores)
-        return
-    for name, key in zip(models, ("a", "b"), strict=True):
-        terminal.show(
-            f"{name}: accuracy {estimate(scores[key]['accuracy'])} %, macro F1 {estimate(scores[key]['macro_f1'])} %"
-        )
-    paired = scores["paired"]
-    terminal.show(
-        f"Difference in accuracy, second minus first: {estimate(paired['accuracy'])} points; "
-        f"{paired['fixed']} samples are right with the second alone, {paired['broken']} with the first alone "
-        f"(McNemar's p = {paired['p']:.3g})."
-    )
-    show_changes(terminal, paired)
-    low, high = paired["accuracy"]["low"], paired["accuracy"]["high"]
-    sure = (
-        "The second is better."
-        if low > 0
-        else "The first is better."
-        if high < 0
-        else "The difference is within the noise."
-    )
-    terminal.show(sure)

@@ -25,6 +25,7 @@ ROOMS = {
     "alignments": "align",
     "adaptations": "adapt",
     "scores": "rank",
+    "tasks": "tasks",
     "providers": "backbones",
     "readers": "data",
     "verbs": "cli",

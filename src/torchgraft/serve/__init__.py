@@ -1,13 +1,15 @@
-"""Using a graft on many samples: predictions as rows, and how good they are where labels are known."""
+"""Using a graft on many samples: predictions as rows or as maps, and how good they are where labels are known."""
 
 from torchgraft.core.lazy import lazy
 from torchgraft.serve.evaluate import compare, evaluate, held_out
 from torchgraft.serve.inputs import Inputs, Item, open_inputs
+from torchgraft.serve.maps import MapRow, predict_maps, write_maps_csv
 from torchgraft.serve.predict import Row, predict, shifted, write_csv, write_jsonl
 
 __all__ = [
     "Inputs",
     "Item",
+    "MapRow",
     "Row",
     "adapted",
     "compare",
@@ -15,9 +17,11 @@ __all__ = [
     "held_out",
     "open_inputs",
     "predict",
+    "predict_maps",
     "shifted",
     "write_csv",
     "write_jsonl",
+    "write_maps_csv",
 ]
 
 # what loads torch waits until it is asked for

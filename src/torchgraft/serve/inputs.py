@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,12 +32,14 @@ class Item:
 class Inputs:
     """Items, read while they are asked for; `total` is their number (0: not known before the end).
 
+    `root`, where they are files, is the folder that holds all that was given: names of results are relative to it.
     `findings` says what readers noticed (rows that can't be parsed, columns found by their values); complete after the
     last item.
     """
 
     items: Iterator[Item]
     total: int = 0
+    root: Path | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -56,7 +59,8 @@ def open_inputs(
     findings: list[Finding] = []
     if modality == "image":
         files = [found for path in paths for found in _files(Path(path), IMAGES)]
-        return Inputs(items=(Item(id=str(file), value=file) for file in files), total=len(files))
+        items = (Item(id=str(file), value=file) for file in files)
+        return Inputs(items=items, total=len(files), root=_root(paths))
     if modality == "array":
         return Inputs(
             items=(item for path in paths for item in _table(Path(path), options, findings, "array")), findings=findings
@@ -86,6 +90,11 @@ def _files(path: Path, suffixes: frozenset[str]) -> list[Path]:
     if not found:
         raise DataError(f"{path} holds no file to predict. Expected {', '.join(sorted(suffixes))} at any depth.")
     return found
+
+
+def _root(paths: Sequence[str]) -> Path:
+    given = (Path(os.path.normpath(Path(path).absolute())) for path in paths)
+    return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in given]))
 
 
 def _texts(
