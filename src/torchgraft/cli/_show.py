@@ -79,7 +79,8 @@ def show_run(terminal: Terminal, run: Run) -> None:
         n = f"{found['images']} images" if "images" in found else f"{sum(map(sum, found['confusion']))} samples"
         terminal.show(f"Test, touched once, {n}: {told(found)}.")
     elif "domains" in report:
-        terminal.show("How right it is on the target was not measured: that takes labels (--test, or --few-labels).")
+        way = "--test" if "pictures" in report else "--test, or --few-labels"
+        terminal.show(f"How right it is on the target was not measured: that takes labels ({way}).")
     model = shlex.quote(str(run.path))
     terminal.show(f"\nReport  {run.report.html}\nModel   {run.path / 'model'}\n")
     terminal.show(f"Next:   graft predict {model} {_something(report)}")
@@ -205,20 +206,28 @@ def _ladder(report: Mapping[str, Any]) -> Table:
     return drawn
 
 
-_TITLES = {"source_accuracy": "rehearsal % [95 %]", "changed": "% otherwise", "oracle_accuracy": "oracle %"}
+_TITLES = {
+    "source_accuracy": "rehearsal % [95 %]",
+    "source_miou": "rehearsal mIoU % [95 %]",
+    "changed": "% otherwise",
+    "oracle_accuracy": "oracle %",
+    "oracle_miou": "oracle mIoU %",
+}
 """What is shown of a rung that no label of the target was used for, as far as it was measured."""
 
 
 def _domains(report: Mapping[str, Any]) -> Table:
     """The rungs of a run without labels of the target; the gap is the title where there is one."""
     gap = report["domains"].get("gap")
-    shown = [name for name in _TITLES if name in report["ladder"][0]["metrics"]]
+    main = (report.get("primary") or {}).get("metric", "accuracy")
+    asked = (f"source_{main}", "changed", f"oracle_{main}")
+    shown = [name for name in _TITLES if name in asked and name in report["ladder"][0]["metrics"]]
     numbers = (*(_TITLES[name] for name in shown), "s")
     drawn = table("", "method", *numbers, "", right=numbers)
     for row in report["ladder"]:
         values = [row["metrics"][name] for name in shown]
         cells = [
-            estimate(v) if name == "source_accuracy" else f"{100 * v['value']:.1f}"
+            estimate(v) if name.startswith("source_") else f"{100 * v['value']:.1f}"
             for name, v in zip(shown, values, strict=True)
         ]
         last = "shipped" if row["chosen"] else "" if row["passed"] else "sent out"

@@ -118,6 +118,8 @@ def _unsure(report: dict[str, Any]) -> list[str]:
 def _no_test(report: dict[str, Any]) -> list[str]:
     if report.get("test") or _only_ranked(report):
         return []
+    if report.get("domains") and report.get("pictures"):
+        return ["<b>Bring a test set</b> of the target with masks (<code>--test</code>): it tells how right it is."]
     if report.get("domains"):
         return [
             "<b>Label a few dozen samples of the target</b> and run again with <code>--few-labels</code>: they say "

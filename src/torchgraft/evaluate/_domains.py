@@ -9,8 +9,10 @@ from torchgraft.evaluate._format import percent, section, span, text
 
 _COLUMNS = {
     "source_accuracy": "right in rehearsal",
+    "source_miou": "mIoU in rehearsal",
     "changed": "target answered otherwise",
     "oracle_accuracy": "right on the target (oracle)",
+    "oracle_miou": "mIoU on the target (oracle)",
 }
 """What is shown of a rung, as far as it was measured."""
 
@@ -53,10 +55,12 @@ def tried(report: Mapping[str, Any]) -> str:
     found, rungs = report.get("domains"), report.get("ladder") or ()
     if not found:
         return ""
-    shown = [name for name in _COLUMNS if any(name in rung["metrics"] for rung in rungs)]
+    main = (report.get("primary") or {}).get("metric", "accuracy")
+    asked = (f"source_{main}", "changed", f"oracle_{main}")
+    shown = [name for name in _COLUMNS if name in asked and any(name in rung["metrics"] for rung in rungs)]
     few = any(one["name"] == "labels" for one in found["tests"])
     lead = "A few labels of the target were used at the end." if few else "No label of the target was used."
-    if "source_accuracy" in shown:
+    if f"source_{main}" in shown:
         lead += (
             " Each method was rehearsed on the source: fitted on one half, asked of the other. Where nothing has to be "
             "adapted, a method that does harm is not to be trusted."
@@ -65,7 +69,7 @@ def tried(report: Mapping[str, Any]) -> str:
     first, rest = _folded(rungs)
     note = (
         '<p class="note">The oracle column was asked for with <code>--oracle-labels</code>. It chose nothing.</p>'
-        if "oracle_accuracy" in shown
+        if f"oracle_{main}" in shown
         else ""
     )
     table, other = (_table(head, some, shown) for some in (first, rest))

@@ -25,14 +25,17 @@ def pictures(report: Report) -> str:
     if not rows:
         return ""
     lead = (
-        '<p class="lead">The worst scenes first, then some from the middle, then the best. In the last picture of a '
-        "row orange pixels are wrong; white ones have no label.</p>"
+        "Nothing of the target's truth is known: the last picture of a row shows in orange what is answered otherwise "
+        "than by the source alone."
+        if report.get("domains")
+        else "The worst scenes first, then some from the middle, then the best. In the last picture of a row orange "
+        "pixels are wrong; white ones have no label."
     )
     names = "".join(
         f"<li>{swatch(one.get('colour'))}{clip(one.get('class', ''), 40)}</li>" for one in report.get("legend") or ()
     )
     legend = f'<ul class="legend">{names}</ul>' if names else ""
-    return section("pictures", "What it sees", f'{lead}{legend}<div class="scenes">{rows}</div>')
+    return section("pictures", "What it sees", f'<p class="lead">{lead}</p>{legend}<div class="scenes">{rows}</div>')
 
 
 def mistakes(report: Report) -> str:

@@ -14,6 +14,9 @@ A task is one file in this room, named as `Samples.task` and `report.json` name 
 - `make_graft(entry, problem, sources) -> Graft`: what is shipped, from a rung of the ladder;
 - `report(outcome) -> dict`: what only this task has to tell (`test`, `mistakes`, ...; see `evaluate.render`);
 - `evaluate(graft, samples, progress) -> (scores, findings)`, `compare(a, b, samples, progress)`: on labelled samples.
+- `between_domains(options, progress) -> (graft, samples, report)` (left out: labels of another domain are `fit`'s own
+  business): what ships from a labelled source and an unlabelled target, a few samples for its self-check, and what the
+  report tells.
 
 `sources`, `entry` and `outcome` are `fit`'s (`Sources`, `Entry`, `Outcome`); a task reads them and knows no more of a
 run than they hold.

@@ -24,8 +24,9 @@ PRIMARY = "miou"
 POOLED = False
 BACKBONES = 1
 BASE = "pixel_probe"
-LADDER = ("pixel_majority", "pixel_probe", "decoder", "scene_lp_ft")
-"""Simplest first: no network, a linear classifier on a frozen one, a trained decoder on it, everything trained."""
+LADDER = ("pixel_majority", "pixel_probe", "view_fusion", "decoder", "scene_lp_ft")
+"""Simplest first: no network, a linear classifier on a frozen one (of one view, of several), a trained decoder on it,
+everything trained."""
 
 
 _LEFT_OUT = ("unreadable", "unreadable_mask", "mask_size", "all_void")
@@ -56,6 +57,7 @@ def make_problem(sources: Any, seed: int) -> tuple[Problem, np.ndarray]:
         seed=seed,
         task=samples.task,
         masks=part.masks,
+        views=part.views,
     )
     return problem, rows
 
@@ -89,6 +91,7 @@ def make_graft(entry: Any, problem: Problem, sources: Any) -> SceneGraft:
         temperature=entry.measured.temperature,
         backbones=about,
         tuned=candidate.tuned,
+        views=candidate.views,
     )
 
 
@@ -137,6 +140,13 @@ def compare(
     return {"a": scores[0], "b": scores[1], "paired": paired_overlap(of_a, of_b, a.classes)}, findings
 
 
+def between_domains(options: Any, progress: Progress) -> tuple[SceneGraft, Samples, dict[str, Any]]:
+    """The run with labels of other scenes: what ships, a few scenes for its self-check, its report."""
+    from torchgraft.tasks import _scene_shift  # here: it loads torch
+
+    return _scene_shift.between_domains(options, progress)
+
+
 def _answers(
     graft: SceneGraft, samples: Samples, progress: Progress = SILENT
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -152,7 +162,7 @@ def _answers(
 
 
 def _scenes(graft: SceneGraft, samples: Samples, progress: Progress) -> Iterator[Scene]:
-    for scene in graft.scenes(samples.x, progress=progress):
+    for scene in graft.scenes(samples.x, views=samples.views, progress=progress):
         if scene.error:
             raise DataError(f"{scene.id}: {scene.error}.")
         yield scene
@@ -173,6 +183,10 @@ def _as_known(graft: SceneGraft, samples: Samples, progress: Progress) -> tuple[
     """
     if samples.task != graft.task:
         raise DataError(f"{samples.root} holds no masks. Expected images/ and masks/ with files of the same names.")
+    if samples.numbered:
+        values = tuple(range(len(graft.classes)))
+        masks = replace(samples.masks, values=values, colours=graft.colours, counts=None)
+        samples = replace(samples, masks=masks, classes=graft.classes)
     if set(samples.classes) != set(graft.classes):
         raise DataError(
             f"{samples.root} has the classes {shorten(samples.classes)}; this graft knows {shorten(graft.classes)}."

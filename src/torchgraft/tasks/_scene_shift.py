@@ -1,0 +1,218 @@
+"""Segmentation between two domains: labelled scenes, others without labels, and a choice made without them.
+
+Every candidate is the exact pixel probe on one frozen network (see `tune.pixel_probe`), so all of them together cost
+what drawing the levels costs, and what is shipped is a linear decoder like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchgraft.core import registry
+from torchgraft.core.progress import Progress
+from torchgraft.core.runtime import one_thread
+from torchgraft.data import IGNORE, ReadOptions, Samples, read
+from torchgraft.evaluate import fit_temperature
+from torchgraft.model import Decoder, LinearHead, SceneGraft
+from torchgraft.tasks import _scene_guard, _scene_shift_report
+from torchgraft.tasks._scene_pixels import probabilities
+from torchgraft.tasks._scene_rehearsal import (
+    PLAIN,
+    SOURCE_ONLY,
+    STANDARDISE,
+    Rehearsal,
+    Way,
+    fitted,
+    standardised,
+    taught,
+)
+from torchgraft.tasks._scene_setting import Setting, network_of, prepared
+
+SHARE = 0.3
+"""Of the answers for each class, the surest so many are learnt in self-training."""
+
+ROUNDS = 1
+"""Rounds of self-training."""
+
+WAYS = (
+    Way(name=SOURCE_ONLY),
+    Way(name=STANDARDISE, standardised=True),
+    Way(name="fda", looks=("fda",)),
+    Way(name="moments", looks=("moments",)),
+    Way(name="camera", looks=("camera",)),
+    Way(name="looks", looks=("fda", "moments", "camera")),
+)
+"""Simplest first. Self-training follows, on top of the best of them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tried:
+    """A way as it would be shipped: its `head`, its answers `p` for the target's drawn pixels (M x P x C), and `counts`
+    (n x C x C) of the rehearsal: pixels of held-out source scenes, summed over the looks that it was asked about.
+    """
+
+    way: Way
+    head: LinearHead
+    p: np.ndarray
+    counts: np.ndarray
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """The way's."""
+        return self.way.name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shift:
+    """A finished run. `ladder` begins with source-only; `gains` are those of the rehearsal, `oracle_counts`
+    (K x M x C x C) those of the target's masks where `--oracle-labels` asked for them.
+    """
+
+    setting: Setting
+    ladder: tuple[Tried, ...]
+    gains: tuple[dict, ...]
+    tests: tuple[_scene_guard.Test, ...]
+    index: int
+    sentence: str
+    graft: SceneGraft
+    means: tuple[np.ndarray, np.ndarray]
+    prior: np.ndarray
+    oracle_counts: np.ndarray | None = None
+
+
+def run(options: Any, progress: Progress) -> Shift:
+    """Read both domains, try every way, choose one without a label of the target."""
+    with one_thread():
+        setting = prepared(options, progress)
+        rehearsal, heads = Rehearsal(setting.source, setting.fit, setting.held, setting.c, SHARE), {}
+        ways = [way for way in WAYS if not set(way.looks) & set(setting.skipped)]
+        ladder = tried(setting, rehearsal, ways, heads, progress)
+        evidence = _evidence(setting, ladder)
+        best = ladder[_scene_guard.preferred(evidence, _scene_guard.gains(evidence))].way
+        learner = dataclasses.replace(best, name="self_training", taught=ROUNDS)
+        ladder += tried(setting, rehearsal, [learner], heads, progress)
+        evidence = _evidence(setting, ladder)
+        gains = _scene_guard.gains(evidence)
+        k = _scene_guard.preferred(evidence, gains)
+        found = _scene_guard.tests(evidence, k, gains[k]) if k else []
+        refused = _scene_guard.refusal(found)
+        index = 0 if refused else k
+        counts = None
+        if setting.domains.oracle is not None:
+            counts = _scene_shift_report.oracle_counts(setting, [one.head for one in ladder])
+        return Shift(
+            setting=setting,
+            ladder=tuple(ladder),
+            gains=tuple(gains),
+            tests=tuple(found),
+            index=index,
+            sentence=_sentence(ladder[k], found, refused),
+            graft=graft_of(setting, rehearsal, ladder[index]),
+            means=evidence.means,
+            prior=evidence.prior,
+            oracle_counts=counts,
+        )
+
+
+def between_domains(options: Any, progress: Progress) -> tuple[SceneGraft, Samples, dict[str, Any]]:
+    """The graft to ship, scenes of the target that check it when it is loaded, and the report but for what a run adds.
+
+    Raises `DataError` and `OptionError` as `_scene_domains.load_scenes`.
+    """
+    found = run(options, progress)
+    report = _scene_shift_report.told(found, options)
+    if options.test:
+        task = registry.get("tasks", SceneGraft.task)
+        report["test"], more = task.evaluate(found.graft, read(options.test, ReadOptions()), progress=progress)
+        report["data"]["findings"] += [dataclasses.asdict(one) for one in more]
+    return found.graft, found.setting.domains.target.take(np.arange(2)), report
+
+
+def _sentence(one: Tried, found: Sequence[_scene_guard.Test], refused: _scene_guard.Test | None) -> str:
+    unseen = "No label of the target was used."
+    if not found:
+        return f"Shipped: source_only. In the rehearsal on the source every way to the target does harm. {unseen}"
+    if refused:
+        return f"Shipped: source_only. {one.name} is not: {refused.seen}. {unseen}"
+    changed, why = (test.seen for test in found if test.name in ("changes", "clearness"))
+    return f"Shipped: {one.name}. Against source_only {changed}; {why}. {unseen}"
+
+
+def _evidence(setting: Setting, ladder: Sequence[Tried]) -> _scene_guard.Evidence:
+    everything = np.arange(len(setting.source.y))
+    labels = setting.source.anywhere[setting.source.anywhere != IGNORE]
+    return _scene_guard.Evidence(
+        names=tuple(one.name for one in ladder),
+        answers=np.stack([one.p for one in ladder]),
+        counts=np.stack([one.counts for one in ladder]),
+        prior=np.bincount(labels, minlength=setting.source.classes) / len(labels),
+        means=(setting.source.uniform(PLAIN, everything).mean(1), setting.target.mean(1)),
+        votes=tuple(i for i, one in enumerate(ladder) if i and len(one.way.looks) < 2 and not one.way.taught),
+        seed=setting.seed,
+    )
+
+
+def tried(setting: Setting, rehearsal: Rehearsal, ways: Sequence[Way], heads: dict, progress: Progress) -> list[Tried]:
+    """Every way, fitted on the whole source and rehearsed; `heads`: what was fitted under which looks, kept."""
+    found = []
+    with progress.bar("ways to the target", len(ways)) as bar:
+        for way in ways:
+            start = time.monotonic()
+            head = _carried(setting, way, heads)
+            found.append(
+                Tried(
+                    way=way,
+                    head=head,
+                    p=probabilities(head, setting.target),
+                    counts=sum(rehearsal.counts(way, look) for look in setting.source.looks),
+                    seconds=time.monotonic() - start,
+                )
+            )
+            bar.advance()
+    return found
+
+
+def graft_of(setting: Setting, rehearsal: Rehearsal, one: Tried) -> SceneGraft:
+    """What is shipped: a linear decoder on the frozen network, for scenes of the target's size."""
+    network = network_of(setting.backbone, setting.source.classes)
+    network.decoder.from_head(one.head.weight, one.head.bias)
+    arrays = {name: t.detach().numpy().copy() for name, t in network.decoder.state_dict().items()}
+    source, backbone = setting.domains.source, setting.backbone
+    return SceneGraft(
+        source=backbone.name,
+        decoder=Decoder(name="linear", arrays=arrays),
+        scale=setting.loaders[1].scale,
+        classes=source.classes,
+        colours=source.masks.colours,
+        method=one.name,
+        temperature=_temperature(setting, rehearsal, one.way),
+        backbones={backbone.name: backbone.describe()},
+    )
+
+
+def _carried(setting: Setting, way: Way, heads: dict[tuple[str, ...], LinearHead]) -> LinearHead:
+    everything = np.arange(len(setting.source.y))
+    if way.looks not in heads:
+        heads[way.looks] = fitted(setting.source, everything, way.looks, setting.c)
+    head = heads[way.looks]
+    if way.standardised:
+        head = standardised(head, setting.source.uniform(PLAIN, everything), setting.target)
+    return taught(setting.source, everything, way.looks, setting.c, head, setting.target[:, ::4], way.taught, SHARE)
+
+
+def _temperature(setting: Setting, rehearsal: Rehearsal, way: Way) -> float:
+    """What fits the logits for any pixel of held-out source scenes under looks that the way was not fitted under."""
+    logits, labels = [], []
+    for look in setting.source.looks:
+        y = setting.source.anywhere[setting.held].ravel()
+        z = setting.source.uniform(look, setting.held).reshape(len(y), -1)[y != IGNORE]
+        logits.append(rehearsal.carried(way, look).logits(z))
+        labels.append(y[y != IGNORE].astype(np.int64))
+    return fit_temperature(np.concatenate(labels), np.concatenate(logits))

@@ -1,0 +1,103 @@
+"""The choice on made evidence: harm in the rehearsal, collapse, and answers that are no clearer stop a way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from torchgraft.tasks import _scene_guard
+from torchgraft.tasks._scene_guard import Evidence, clearness, gains, harmless, preferred, refusal
+
+M, P, C = 20, 50, 3
+PRIOR = np.full(C, 1 / C)
+
+
+def _answers(rng: np.random.Generator, y: np.ndarray, right: float, sure: float) -> np.ndarray:
+    """M x P x C: the class of a share `right` of the pixels, with probability `sure`."""
+    said = np.where(rng.random(y.shape) < right, y, (y + rng.integers(1, C, y.shape)) % C)
+    return np.where(np.eye(C)[said] > 0, sure, (1 - sure) / (C - 1))
+
+
+def _counts(right: int) -> np.ndarray:
+    """n x C x C of ten scenes, `right` of 100 pixels of each class."""
+    one = np.full((C, C), (100 - right) // 2)
+    np.fill_diagonal(one, right)
+    return np.stack([one + 2 * (i % 2) * (3 * np.eye(C, dtype=int) - 1) for i in range(10)])
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    """Source-only; a way that is better and surer; one that does harm in the rehearsal, surest of all."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, C, (M, P))
+    answers = [_answers(rng, y, *how) for how in ((0.5, 0.5), (0.9, 0.8), (0.9, 0.99), (0.88, 0.8))]
+    rights = (70, 72, 40, 70)
+    means = rng.normal(size=(30, 4)), rng.normal(size=(M, 4)) + 3
+    return Evidence(
+        names=("source_only", "good", "harm", "other"),
+        answers=np.stack(answers),
+        counts=np.stack([_counts(right) for right in rights]),
+        prior=PRIOR,
+        means=means,
+        votes=(1, 3),
+    )
+
+
+def test_the_clearest_that_does_no_harm_is_put_to_the_test_and_passes(evidence: Evidence) -> None:
+    found = gains(evidence)
+    assert [harmless(one) for one in found] == [True, True, False, True]
+    k = preferred(evidence, found)
+    assert evidence.names[k] in ("good", "other")
+    asked = _scene_guard.tests(evidence, k, found[k])
+    assert [one.name for one in asked] == ["gap", "changes", "collapse", "rehearsal", "clearness", "agreement"]
+    assert refusal(asked) is None
+
+
+def test_clearness_by_hand() -> None:
+    sure = np.eye(4)[np.arange(8) % 4]
+    assert clearness(sure) == pytest.approx(np.log(4))
+    assert clearness(np.full((5, 2, 4), 0.25)) == pytest.approx(0)
+
+
+def test_where_every_way_does_harm_none_is_asked(evidence: Evidence) -> None:
+    bad = replace(evidence, counts=np.stack([_counts(80), *[_counts(40)] * 3]))
+    assert preferred(bad, gains(bad)) == 0
+
+
+def test_harm_is_said(evidence: Evidence) -> None:
+    refused = refusal(_scene_guard.tests(evidence, 2, gains(evidence)[2]))
+    assert refused.name == "rehearsal" and "-" in refused.seen
+
+
+def test_no_gap_nothing_to_adapt_to(evidence: Evidence) -> None:
+    rng = np.random.default_rng(1)
+    same = replace(evidence, means=(rng.normal(size=(30, 4)), rng.normal(size=(M, 4))))
+    assert refusal(_scene_guard.tests(same, 1, gains(same)[1])).name == "gap"
+
+
+def test_few_changes_are_not_worth_it(evidence: Evidence) -> None:
+    same = replace(evidence, answers=np.stack([evidence.answers[1]] * 4))
+    asked = _scene_guard.tests(same, 1, gains(same)[1])
+    assert refusal(asked).name == "changes"
+    assert "agreement" not in [one.name for one in asked]
+
+
+def test_one_class_for_everything_is_a_collapse(evidence: Evidence) -> None:
+    one = np.broadcast_to(np.array([0.98, 0.01, 0.01]), (M, P, C))
+    fallen = replace(evidence, answers=np.stack([evidence.answers[0], one, *evidence.answers[2:]]))
+    assert refusal(_scene_guard.tests(fallen, 1, gains(fallen)[1])).name == "collapse"
+
+
+def test_answers_that_are_less_clear_are_not_shipped(evidence: Evidence) -> None:
+    turned = replace(evidence, answers=evidence.answers[[1, 0, 2, 3]])
+    assert refusal(_scene_guard.tests(turned, 1, gains(turned)[1])).name == "clearness"
+
+
+def test_where_the_others_side_with_source_only_it_is_kept(evidence: Evidence) -> None:
+    rng = np.random.default_rng(2)
+    alone = rng.dirichlet(np.full(C, 0.05), (M, P))  # sure, varied and at random
+    base = evidence.answers[0]
+    found = replace(evidence, answers=np.stack([base, alone, alone, base]))
+    assert refusal(_scene_guard.tests(found, 1, gains(found)[1])).name == "agreement"
