@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -26,6 +26,9 @@ from torchgraft.model.artifact import Artifact, markdown, read, write
 from torchgraft.model.heads import Head, head_from_state
 from torchgraft.model.scene import SceneGraft
 from torchgraft.model.tuned import Tuned
+
+if TYPE_CHECKING:
+    from torchgraft.model.exported import Exported
 
 _MODALITIES = ("array", "image", "text")
 
@@ -164,6 +167,12 @@ class Graft:
     def verify(self, check: Mapping[str, np.ndarray]) -> None:
         """Predict the stored samples again; raises `ArtifactError` where the outputs differ."""
         verify_check(self, check)
+
+    def exported(self, check: Mapping[str, np.ndarray], *, size: tuple[int, int] | None = None) -> Exported:
+        """What goes into an exported file; see `model.exported`. Raises `OptionError` for what can't be exported."""
+        from torchgraft.model.exported import export_labels  # here: it loads torch
+
+        return export_labels(self, check, size)
 
     def state(self) -> State:
         """Everything the graft is, but for the backbones' own weights: these are named, with their revision."""

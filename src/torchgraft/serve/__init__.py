@@ -1,7 +1,8 @@
-"""Using a graft on many samples: predictions as rows or as maps, and how good they are where labels are known."""
+"""Using a graft: predictions as rows or as maps, how good they are where labels are known, a file for elsewhere."""
 
 from torchgraft.core.lazy import lazy
 from torchgraft.serve.evaluate import compare, evaluate, held_out
+from torchgraft.serve.export import Written, export
 from torchgraft.serve.inputs import Inputs, Item, open_inputs
 from torchgraft.serve.maps import MapRow, predict_maps, write_maps_csv
 from torchgraft.serve.predict import Row, predict, shifted, write_csv, write_jsonl
@@ -11,9 +12,11 @@ __all__ = [
     "Item",
     "MapRow",
     "Row",
+    "Written",
     "adapted",
     "compare",
     "evaluate",
+    "export",
     "held_out",
     "open_inputs",
     "predict",
