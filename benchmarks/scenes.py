@@ -40,7 +40,7 @@ from torchgraft.train.loop import LoopOptions, train
 from torchgraft.train.norm import set_norm
 from torchgraft.train.step import Phase
 from torchgraft.tune import scene_lp_ft
-from torchgraft.tune._dense_training import PixelClassifier
+from torchgraft.tune._dense_training import DenseRecipe, PixelClassifier, _augment, _Training
 from torchgraft.tune._scenes import scenes
 from torchgraft.tune.base import Problem
 
@@ -95,16 +95,44 @@ def _problem(arguments: argparse.Namespace) -> Problem:
 
 
 def _random(arguments: argparse.Namespace) -> None:
-    """The same recipe on the real weights and on random ones: one fold, as many epochs, so as many CPU seconds."""
+    """The same network, decoder, loss, rate and augmentation; train alone.
+
+    Real weights begin at the probe. Random ones begin at a random decoder, with statistics of BatchNorm from their own
+    batches, and train for as many epochs as take the CPU seconds of the others, their probe included.
+    """
     problem = _problem(arguments)
     backbone = problem.resources.backbones[BACKBONE]
-    print("| weights | mIoU on val | CPU s |\n|---|---|---|")
-    for name, one in (("ImageNet", backbone), ("random", _randomised(backbone))):
-        resources = replace(problem.resources, backbones={BACKBONE: one}, shared={}, journal=Journal())
-        start = time.process_time()
-        found = scene_lp_ft.fit(replace(problem, resources=resources), scene_lp_ft.Options(epochs=arguments.epochs))
-        print(f"| {name} | {miou(found.counts.sum(0)):.3f} | {time.process_time() - start:.0f} |", flush=True)
-        print(f"    {np.round(iou(found.counts.sum(0)), 2).tolist()}")
+    print("| weights | epochs | mIoU on val | CPU s | IoU of each class |\n|---|---|---|---|---|")
+    took = _trained("ImageNet", problem, backbone, arguments.epochs, probe=True)
+    once = _trained("", problem, _randomised(backbone), 1, probe=False)
+    _trained("random", problem, _randomised(backbone), max(round(took / once), 1), probe=False)
+
+
+def _trained(name: str, problem: Problem, backbone, epochs: int, *, probe: bool) -> float:
+    """Train on the fit rows, measure on val, print a row where there is a name; CPU seconds of training."""
+    resources = replace(problem.resources, backbones={BACKBONE: backbone}, shared={}, journal=Journal())
+    options, recipe = scene_lp_ft.Options(epochs=epochs), DenseRecipe(decoder="linear", encoder=True)
+    training = _Training(replace(problem, resources=resources), options, recipe, name or "once")
+    (fit, held), start = problem.folds[0], time.process_time()
+    if probe:
+        step = training._step(training.setting.probe.heads[0], fit)
+    else:
+        torch.manual_seed(0)
+        loss = DenseLoss(DenseLossOptions(class_weight="balanced"), problem.masks.counts[fit].sum(0))
+        step = PixelClassifier(SceneNetwork.of(backbone, "linear", len(problem.classes)), loss)
+        training._groups = _all_layers
+    training._train(step, fit, held if probe else None, epochs, "train")
+    took = time.process_time() - start
+    counts = training.setting.answer(step.network, held).counts.sum(0)
+    classes = " ".join(f"{value:.2f}" for value in iou(counts))
+    if name:
+        print(f"| {name} | {epochs} | {miou(counts):.3f} | {took:.0f} | {classes} |", flush=True)
+    return took
+
+
+def _all_layers(step: PixelClassifier):
+    set_norm(step.network.levels, "train")
+    return parameter_groups(step.network.levels, step.network.decoder, decay=0.01)
 
 
 def _randomised(backbone):
@@ -129,6 +157,7 @@ def _steps(arguments: argparse.Namespace) -> None:
     problem = _problem(arguments)
     backbone, classes = problem.resources.backbones[BACKBONE], len(problem.classes)
     loader, counts = scenes(problem, 512), problem.masks.counts.sum(0)
+    loader = loader.augmented(_augment(scene_lp_ft.Options(), loader, backbone.preprocessing))
     plain_set = [(problem.blocks["image"][i], problem.masks.paths[i]) for i in range(len(loader))]
     ours, plain = [], []
     for turn in range(arguments.turns):

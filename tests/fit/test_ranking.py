@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from torchgraft.core.errors import DataError, UnknownName
 from torchgraft.data import Samples
@@ -64,6 +65,17 @@ def test_other_samples_are_refused(files: Callable[..., str]) -> None:
 def test_an_unknown_score_gets_a_near_miss(files: Callable[..., str]) -> None:
     with pytest.raises(UnknownName, match="Did you mean 'logme'"):
         rank_backbones(RankOptions(data=files("a", 1.0), scores="logm"))
+
+
+def test_labels_of_pixels_are_refused(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for i in range(4):
+        rng = np.random.default_rng(i)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "images" / f"a{i}.png")
+        Image.fromarray(np.eye(40, dtype=np.uint8)).save(tmp_path / "masks" / f"a{i}.png")
+    with pytest.raises(DataError, match="holds segmentation labels; a ranking goes by one label for each sample"):
+        rank_backbones(RankOptions(data=str(tmp_path), backbones="packaged/efficientnet_lite0"))
 
 
 def test_rounds_are_nested_and_keep_every_class() -> None:

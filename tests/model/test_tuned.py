@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,19 @@ def test_what_changed_is_filled_in_and_the_rest_is_the_base_s(base: Backbone, tu
     assert own.module[0].bias.tolist() == [0, 1, 2, 3]
     assert torch.equal(own.module[0].weight, base.module[0].weight)
     assert base.module[0].bias.tolist() != [0, 1, 2, 3], "the base stays as it is"
+
+
+def test_what_differs_is_found_and_fills_the_base_to_the_same(base: Backbone) -> None:
+    module = copy.deepcopy(base.module)
+    assert Tuned.of(base, module).arrays == {}
+    with torch.no_grad():
+        module[0].bias += 1
+    found = Tuned.of(base, module.to(memory_format=torch.channels_last))
+    assert (found.base, found.revision, set(found.arrays)) == ("tests/tiny", "r1", {"0.bias"})
+    assert torch.equal(found.backbone(base).module[0].bias, module[0].bias)
+    with torch.no_grad():
+        module[0].bias += 1
+    assert (found.arrays["0.bias"] == base.module[0].bias.detach().numpy() + 1).all(), "a copy of what it was then"
 
 
 def test_no_change_gives_the_same_outputs_under_another_revision(base: Backbone) -> None:

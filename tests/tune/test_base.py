@@ -149,6 +149,7 @@ def _one_setting(method):
 class TestContractOfDenseMethods:
     def test_says_what_it_saw_and_is_the_same_each_time(self, name, scene_problem):
         problem = scene_problem()
+        problem = dataclasses.replace(problem, views={"other": tuple(problem.blocks["image"])})
         one, two = (_dense(name, problem) for _ in range(2))
         assert one.rows.tolist() == problem.held_out[: len(one.rows)].tolist()
         np.testing.assert_array_equal(one.counts.sum(2), problem.masks.counts[one.rows], "every labelled pixel")

@@ -71,15 +71,16 @@ class Levels(nn.Module):
             raise UserError(_no_maps(backbone.name))
         return cls(backbone.module, backbone.preprocessing.size, output_stride=output_stride)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps from the finest to the coarsest."""
+    def forward(self, x: Tensor, count: int | None = None) -> list[Tensor]:
+        """Maps from the finest to the coarsest; the first `count` of them, for which less is computed."""
+        count = len(self._names) if count is None else count
         if self._graphs:
             found = self.module.model(x)
-            return [found[_key(stride)] for stride in self._names]
-        return self._watched(x)
+            return [found[_key(stride)] for stride in self._names][:count]
+        return self._watched(x, count)
 
-    def _watched(self, x: Tensor) -> list[Tensor]:
-        """Run the module up to its last level.
+    def _watched(self, x: Tensor, count: int) -> list[Tensor]:
+        """Run the module up to its level `count`.
 
         The hooks live for one call: kept, they would point at this object from its copies. Another thread may run the
         same module at the same time.
@@ -92,7 +93,7 @@ class Levels(nn.Module):
                 return
             z = _first_channels(self.module, z)
             found[stride] = z.clone() if name in self._touched else z
-            if len(found) == len(self._names) and not exported:
+            if len(found) == count and not exported:
                 raise _EnoughError
 
         hooks = [
@@ -106,7 +107,7 @@ class Levels(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return [found[stride] for stride in self._names]
+        return [found[stride] for stride in list(self._names)[:count]]
 
     def _check(self, x: Tensor) -> None:
         """After dilation every level must be where it was promised to be."""

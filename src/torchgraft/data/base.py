@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +68,8 @@ class Samples:
     `group` a name for each sample where samples belong together (frames of one video, texts of one author).
 
     `task` is single_label or segmentation. For a dense task, `masks` holds the labels, `classes` are those of their
-    pixels, and `y` is 0 for a sample with a mask and -1 for one without.
+    pixels, and `y` is 0 for a sample with a mask and -1 for one without. `views` holds other pictures of the same
+    scenes, aligned with `x`: for each view, by name, a file for each sample, None where it is missing.
     """
 
     modality: str
@@ -82,6 +83,7 @@ class Samples:
     findings: tuple[Finding, ...] = field(default=())
     masks: Masks | None = None
     task: str = "single_label"
+    views: Mapping[str, tuple[Path | None, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,11 +101,17 @@ class Samples:
             split=self.split[index],
             group=None if self.group is None else self.group[index],
             masks=None if self.masks is None else self.masks.take(index),
+            views=self.views and {name: tuple(files[i] for i in index) for name, files in self.views.items()},
         )
 
     def of(self, split: str) -> Samples:
         """The samples of one split."""
         return self.take(self.split == split)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether classes of masks are named by the values that they are written as, since nothing names them."""
+        return self.masks is not None and self.classes == tuple(map(str, self.masks.values))
 
     @property
     def labelled(self) -> bool:
@@ -128,4 +136,9 @@ class Samples:
 
     def _mask_names(self) -> list[str]:
         paths = (None if path is None else os.path.relpath(path, self.root) for path in self.masks.paths)
-        return [self.task, str(self.masks.values), *(plain(path or "") for path in paths)]
+        views = (
+            f"{name}:{file and os.path.relpath(file, self.root)}"
+            for name in self.views or ()
+            for file in self.views[name]
+        )
+        return [self.task, str(self.masks.values), *(plain(path or "") for path in paths), *map(plain, views)]

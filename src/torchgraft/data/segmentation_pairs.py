@@ -14,6 +14,7 @@ from torchgraft.data._names import EXAMPLES, plain, shown, shown_all
 from torchgraft.data._pairs import Pair, Part, pair_up, parts
 from torchgraft.data._palette import Scheme, listed, scheme
 from torchgraft.data._sequences import sequence_of
+from torchgraft.data._views import view_folders, views_of
 from torchgraft.data._walk import Tree, walk
 from torchgraft.data.base import Finding, ReadOptions, Samples
 from torchgraft.data.image_folder import groups_by_pattern
@@ -34,6 +35,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     Classes stand in `classes.txt` (one a line) or a palette file (`r g b name`, `name,r,g,b`) beside the folders; a
     class called void, ignore or unlabelled is ignored, as is the value 255. Without such a file, each value found in
     the masks is a class. `group` is the sequence a frame belongs to by its name; `options.group` overrides it.
+    `views/<name>/` beside `images/` holds other views of the same scenes, in files of the same names.
 
     Raises `DataError` where no mask fits an image, for masks saved as JPEG, and for colours that no file names;
     `OptionError` for a group that is no regular expression.
@@ -45,6 +47,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     images = [pair.image for pair in pairs]
     named, ungrouped = groups_by_pattern(images, options.group)
     known = None if options.every_row else _scheme(path, where, with_mask)
+    views, absent = views_of(path, tree, where, images)
     masks = None
     if known is not None:
         files = tuple(path / pair.mask if pair.mask else None for pair in pairs)
@@ -60,7 +63,8 @@ def read(path: Path, options: ReadOptions) -> Samples:
         root=path,
         group=np.array(named or [plain(sequence_of(pair.name, pair.split)) for pair in pairs], dtype=str),
         masks=masks,
-        findings=(*_missing(pairs, spare), *_strange(tree, where), *ungrouped, *_unused(options)),
+        views=views or None,
+        findings=(*_missing(pairs, spare), *absent, *_strange(tree, where), *ungrouped, *_unused(options)),
     )
 
 
@@ -130,7 +134,7 @@ def _strange(tree: Tree, where: Sequence[Part]) -> list[Finding]:
     if tree.closed:
         message = f"{len(tree.closed)} folders or links can't be opened. First: {shown(str(tree.closed[0]))}."
         found.append(_finding("unreadable", "warning", tree.closed, message, "left out"))
-    ours = [folder for part in where for folder in (part.images, part.masks)]
+    ours = [*(folder for part in where for folder in (part.images, part.masks)), *view_folders(where)]
     aside = [image for image in tree.images if not any(image.is_relative_to(folder) for folder in ours)]
     if aside:
         folders = sorted({str(image.parent) for image in aside})

@@ -11,7 +11,7 @@ from torchgraft import backbones
 from torchgraft.core import registry
 from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.progress import Progress
-from torchgraft.data import Finding, ReadOptions, Samples, check, read
+from torchgraft.data import Finding, ReadOptions, Samples, check, joined_views, read
 from torchgraft.fit import plan
 from torchgraft.fit.options import FitOptions
 
@@ -62,6 +62,8 @@ def _with_test(target: Samples, test: Samples) -> Samples:
         raise DataError(f"--test holds {test.modality} samples, the target {target.modality} samples.")
     if test.task != target.task:
         raise DataError(f"--test {test.root} holds {test.task} labels, the target {target.task} labels.")
+    if test.numbered and not target.masks.coloured:
+        test = replace(test, classes=target.classes, masks=replace(target.masks, paths=test.masks.paths, counts=None))
     if target.masks is not None and test.classes != target.classes:
         raise DataError(f"--test {test.root} has other classes than the target. Expected the same classes.txt.")
     if isinstance(target.x, np.ndarray) and test.x.shape[1:] != target.x.shape[1:]:
@@ -89,6 +91,7 @@ def _with_test(target: Samples, test: Samples) -> Samples:
         group=_groups(target, test),
         findings=tuple(findings),
         masks=masks,
+        views=joined_views(target.views, len(target), test.views, len(test)),
     )
 
 

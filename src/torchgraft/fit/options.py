@@ -59,11 +59,23 @@ class FitOptions:
     )
     max_size: str = _option("", "With --backbone auto: leave out weights that are larger, like 20MB.")
     licence: str = _option("any", "With --backbone auto: any, or permissive (Apache, MIT, BSD and the like).")
-    method: str = _option("auto", "Methods to try, comma-separated (see `graft list methods`), or auto.")
+    method: str = _option(
+        "auto",
+        "Methods to try, comma-separated, or auto: `graft list methods`; with --source `graft list alignments` and "
+        "adaptations; with --from shot, adabn and tent.",
+    )
     class_weight: str = _option("none", "none, or balanced: rare classes count as much as frequent ones.")
-    rate: float = _option(0.0, "Learning rate of methods that train a backbone (0: found by trials).")
-    epochs: int = _option(0, "Epochs of methods that train a backbone (0: as many as pay and fit the budget).")
-    settings: str = _option("", "Other settings of methods: layer_decay=0.65,ema=0.99 (see `graft list METHOD`).")
+    rate: float = _option(
+        0.0, "Learning rate of methods that train (0: found by trials; with --source and --from the method's own)."
+    )
+    epochs: int = _option(
+        0, "Epochs of methods that train (0: as many as pay and fit the budget; --source, --from: the method's own)."
+    )
+    settings: str = _option(
+        "",
+        "Other settings of methods, those of --source and --from too: layer_decay=0.65,ema=0.99 (see `graft list "
+        "METHOD`).",
+    )
     budget: str = _option("10m", "Wall-clock time that a run may take.")
     engine: str = _option("auto", "What runs the backbone: auto (measured here), torch, onnxruntime or openvino.")
     seed: int = _option(0, "Seed of the splits and of every method.")

@@ -12,7 +12,7 @@ import numpy as np
 from torchgraft.backbones import Offer
 from torchgraft.core import options as core_options
 from torchgraft.core import registry
-from torchgraft.core.errors import UnknownName
+from torchgraft.core.errors import DataError, UnknownName
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory, wait_passively
 from torchgraft.core.types import Estimate
@@ -165,6 +165,8 @@ def rank_backbones(options: RankOptions, *, progress: Progress = SILENT) -> Rank
     asked = scores(options.scores)
     data = FitOptions(target=options.data, text=options.text, label=options.label, seed=options.seed)
     samples, findings = load_data(data, progress)
+    if not registry.get("tasks", samples.task).POOLED:
+        raise DataError(f"{options.data} holds {samples.task} labels; a ranking goes by one label for each sample.")
     samples = few(samples.take(samples.split != "test"), options.seed)
     limits = limits_of(options)
     if samples.modality == "array":

@@ -18,7 +18,8 @@ from torchgraft.core.errors import OptionError, StorageError, UserError
 from torchgraft.core.files import clear_drafts, storage
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.core.runtime import keep_memory, one_thread, seed_everything, wait_passively
+from torchgraft.core.runtime import keep_memory, one_thread, seed_everything, versions, wait_passively
+from torchgraft.data import ReadOptions, read
 from torchgraft.fit import plan
 from torchgraft.fit._choice import choose_backbones
 from torchgraft.fit._inputs import default_folder, load_data
@@ -128,6 +129,16 @@ def _between_domains(options: FitOptions, path: Path, progress: Progress) -> Run
 
     if options.from_model:
         source_free.ship(options, path, progress)
+        return Run(path=path)
+    columns = ReadOptions(text=options.text, label=options.label, group=options.group)
+    task = registry.get("tasks", read(options.source[0], columns).task)
+    if hasattr(task, "between_domains"):
+        start = time.monotonic()
+        graft, seen, told = task.between_domains(options, progress)
+        more = {"seconds": {"total": time.monotonic() - start}, "environment": versions()}
+        report = Report(path, {**told, **more, "options": dataclasses.asdict(options)})
+        graft.save(path / "model", check=seen, card=report.card(graft))
+        report.write()
     else:
         _domain_report.ship(adaptation.run(options, progress), options, path)
     return Run(path=path)

@@ -194,8 +194,8 @@ class UNet(nn.Module):
 class Corrected(nn.Module):
     """The linear decoder, and what another one adds to its logits; that begins at 0, so the start is the linear one's.
 
-    `linear+unet`, `linear+deeplabv3plus`: a fitted classifier (`from_head`) is no worse for the decoder beside it, whose
-    last layer's weights are 0 before training. `options` are the other decoder's.
+    `linear+unet`, `linear+deeplabv3plus`: a fitted classifier (`from_head`) is no worse for the decoder beside it,
+    whose last layer's weights are 0 before training. `options` are the other decoder's.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from torchgraft.backbones import Backbone
 from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.types import State
-from torchgraft.data import IGNORE, Samples
+from torchgraft.data import IGNORE, Samples, view_beside
 from torchgraft.features.decode import pixels
 from torchgraft.model._inputs import as_samples
 from torchgraft.model._scene_check import saved_scenes, verify_scenes
@@ -24,6 +24,7 @@ from torchgraft.model.artifact import Artifact, markdown, write
 from torchgraft.model.tuned import Tuned
 
 if TYPE_CHECKING:
+    from torchgraft.model.exported import Exported
     from torchgraft.model.scene_network import SceneNetwork
 
 CONSTANT = "constant"
@@ -59,6 +60,9 @@ class SceneGraft:
 
     `source` names the backbone in `backbones` (what it was when fitted, as in `Graft`; None: the decoder needs none),
     `tuned` holds its weights where they were trained further, `colours` an RGB colour for each class.
+
+    `views` names further aligned pictures of a scene that it joins with the image (see `model.views`), found beside it
+    in `views/<name>/` or given; one that is missing is done without.
     """
 
     source: str | None
@@ -70,6 +74,7 @@ class SceneGraft:
     temperature: float = 1.0
     backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    views: tuple[str, ...] = ()
     task: ClassVar[str] = "segmentation"
     modality: ClassVar[str] = "image"
     gives: ClassVar[str] = "map"
@@ -79,23 +84,41 @@ class SceneGraft:
         samples = items if isinstance(items, Samples) else as_samples(items, self.modality)
         if samples.modality != self.modality:
             raise DataError(f"this graft was fitted on {self.modality} samples, got {samples.modality}.")
-        return tuple(self.scenes(samples.x, progress=progress))
+        return tuple(self.scenes(samples.x, views=samples.views, progress=progress))
 
-    def scenes(self, paths: Sequence[Path], *, progress: Progress = SILENT) -> Iterator[Scene]:
-        """One `Scene` for each image, in order, each made when it is asked for. One that can't be read has an error."""
+    def scenes(
+        self,
+        paths: Sequence[Path],
+        *,
+        views: Mapping[str, Sequence[Path | None]] | None = None,
+        progress: Progress = SILENT,
+    ) -> Iterator[Scene]:
+        """One `Scene` for each image, in order, each made when it is asked for. One that can't be read has an error.
+
+        `views` holds a file for each image (None: missing) by a view's name; None: what lies beside the images.
+        """
         with progress.bar(f"{len(paths)} scenes", len(paths)) as bar:
-            for path in paths:
+            for i, path in enumerate(paths):
                 try:
                     image = pixels(Path(path).read_bytes())
+                    seen = self.seen_beside(Path(path), views and {name: files[i] for name, files in views.items()})
                 except (OSError, DataError) as error:
                     yield Scene(id=str(path), error=str(getattr(error, "strerror", None) or error))
                 else:
-                    classes, confidence = self.answer(image)
+                    classes, confidence = self.answer(image, seen)
                     yield Scene(id=str(path), classes=classes, confidence=confidence)
                 bar.advance()
 
-    def answer(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """H x W x 3 uint8 -> classes and confidence (times 255), both H x W uint8; in tiles where it is large."""
+    def seen_beside(self, path: Path, files: Mapping[str, Path | None] | None = None) -> dict[str, np.ndarray]:
+        """The views of an image by name: of `files`, or what lies beside it. Raises `DataError`, `OSError`."""
+        found = {name: files.get(name) if files is not None else view_beside(path, name) for name in self.views}
+        return {name: pixels(Path(file).read_bytes()) for name, file in found.items() if file is not None}
+
+    def answer(self, image: np.ndarray, views: Mapping[str, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """H x W x 3 uint8 -> classes and confidence (times 255), both H x W uint8; in tiles where it is large.
+
+        `views` are further pictures of the scene by name; those of another size are scaled to the image's.
+        """
         shape = image.shape[:2]
         if self.source is None:
             bias = self.decoder.arrays["bias"].astype(np.float64) / self.temperature
@@ -104,7 +127,14 @@ class SceneGraft:
             return tuple(np.full(shape, value, dtype=np.uint8) for value in whole)
         from torchgraft.model.tiles import predict_map  # here: it loads torch
 
-        small = resized(image, tuple(max(round(self.scale * side), 32) for side in shape))
+        size = tuple(max(round(self.scale * side), 32) for side in shape)
+        small = resized(image, size)
+        if self.views:
+            from torchgraft.model.views import answer
+
+            seen = [small, *(resized(views[name], size) if name in (views or {}) else None for name in self.views)]
+            both = answer(self.network, seen, temperature=self.temperature)
+            return tuple(resized(one, shape, smooth=False) for one in both)
         classes, confidence = predict_map(self.network, small, temperature=self.temperature)
         return tuple(resized(one, shape, smooth=False) for one in (classes, confidence))
 
@@ -119,7 +149,12 @@ class SceneGraft:
         """The network with its weights, frozen. Raises `ArtifactError` where backbone or weights are not as saved."""
         from torchgraft.model.scene_network import SceneNetwork
 
-        built = SceneNetwork.of(self.backbone, self.decoder.name, len(self.classes), **self.decoder.options)
+        if self.views:
+            from torchgraft.model.views import ViewNetwork
+
+            built = ViewNetwork.of(self.backbone, self.decoder.name, len(self.classes), views=1 + len(self.views))
+        else:
+            built = SceneNetwork.of(self.backbone, self.decoder.name, len(self.classes), **self.decoder.options)
         fill(built.decoder, self.decoder.arrays)
         return built.eval().requires_grad_(False)
 
@@ -146,6 +181,12 @@ class SceneGraft:
         """Answer the stored scenes again; raises `ArtifactError` where the outputs differ."""
         verify_scenes(self, check)
 
+    def exported(self, check: Mapping[str, np.ndarray], *, size: tuple[int, int] | None = None) -> Exported:
+        """What goes into an exported file; see `model.exported_scene`. `OptionError` for what can't be exported."""
+        from torchgraft.model.exported_scene import export_scene  # here: it loads torch
+
+        return export_scene(self, check, size)
+
     def state(self) -> State:
         """Everything the graft is, but for the backbone's own weights: it is named, with its revision."""
         config: dict[str, Any] = {
@@ -156,6 +197,7 @@ class SceneGraft:
             "colours": [list(colour) for colour in self.colours],
             "temperature": self.temperature,
             "scale": self.scale,
+            "views": list(self.views),
             "source": self.source,
             "backbones": {name: dict(about) for name, about in self.backbones.items()},
             "decoder": {"name": self.decoder.name, "options": dict(self.decoder.options)},
@@ -187,6 +229,7 @@ class SceneGraft:
                 temperature=float(config["temperature"]),
                 backbones=config["backbones"],
                 tuned=tuned,
+                views=tuple(config.get("views", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(

@@ -66,9 +66,9 @@ class SceneNetwork(nn.Module):
         """B x classes x H x W logits."""
         return self(x)
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """The levels of the photos, filled up to a multiple: maps from the finest to the coarsest."""
-        return self.levels(self._prepared(x))
+    def features(self, x: Tensor, count: int | None = None) -> list[Tensor]:
+        """The levels of the photos, filled up to a multiple: maps from the finest on, all or the first `count`."""
+        return self.levels(self._prepared(x), count)
 
     def full_size(self, height: int, width: int) -> tuple[int, int]:
         """H and W of a photo filled up to a multiple: the size that its maps stand for."""

@@ -111,9 +111,10 @@ def _written(
 def _one(graft: Mapper, item: Item, name: PurePosixPath, folder: Path, overlay: bool) -> MapRow:
     try:
         image = pixels(item.value.read_bytes())
+        seen = {"views": graft.seen_beside(item.value)} if getattr(graft, "views", ()) else {}
     except (OSError, DataError) as error:
         return MapRow(id=item.id, error=str(getattr(error, "strerror", None) or error))
-    classes, confidence = graft.answer(image)
+    classes, confidence = graft.answer(image, **seen)
     shares = _counts(classes, len(graft.classes)) / classes.size
     file = _with(name, _MASK)
     try:

@@ -58,7 +58,7 @@ def even(loader: DenseLoader, classes: int, seed: int) -> Pixels:
 
 
 def answer(
-    network: SceneNetwork | Callable[[Tensor], Tensor],
+    network: SceneNetwork | Callable[..., Tensor],
     loader: DenseLoader,
     rows: np.ndarray,
     pixels: Pixels,
@@ -71,7 +71,7 @@ def answer(
     found: dict[int, tuple] = {}
     with torch.no_grad():  # not inference mode: what a network keeps from here must serve in training too
         for some in loader.plan(BATCH, None, rows):
-            logits = network(loader.load(some, None).inputs[0])
+            logits = network(*loader.load(some, None).inputs)
             at = torch.from_numpy(pixels.at[some])[:, None].expand(-1, classes, -1)
             seen = logits.flatten(2).gather(2, at).permute(0, 2, 1).float().cpu().numpy()
             called = logits.argmax(1).to(torch.uint8).cpu().numpy()

@@ -65,7 +65,7 @@ class Problem:
     `y` holds N class indices in 0..C-1. `folds` is one (fit, held-out) pair, or K of them whose held-out parts
     are disjoint: every number a ladder compares comes from held-out rows. `resources` are for methods that train a
     backbone; without them (None) such methods don't apply. `task` says what a label is: where it is one for each
-    pixel, `masks` holds them and `y` is of no use.
+    pixel, `masks` holds them and `y` is of no use; `views` holds further pictures of the scenes (see `data.Samples`).
     """
 
     blocks: Mapping[str, np.ndarray | Sequence[str]]
@@ -76,6 +76,7 @@ class Problem:
     resources: Resources | None = None
     task: str = "single_label"
     masks: Masks | None = None
+    views: Mapping[str, Sequence[Path | None]] | None = None
 
     @cached_property
     def held_out(self) -> np.ndarray:
@@ -121,7 +122,8 @@ class DenseCandidate:
     `decoder` is fitted on all N rows, on the backbone called `source` (None: on none), for scenes at `scale` times
     their size. `counts` (M x C x C int64, row the truth, column the answer) are pixels of the scenes in `rows` under
     networks fitted on each fold's rows; `logits` (P x C) and their classes `labels` (P,) are of some of these pixels,
-    drawn evenly, and `answers` the M maps of answers as PNG files. The rest as in `Candidate`.
+    drawn evenly, and `answers` the M maps of answers as PNG files.
+    `views` names the further views that it takes, in order. The rest as in `Candidate`.
     """
 
     source: str | None
@@ -132,6 +134,7 @@ class DenseCandidate:
     logits: np.ndarray
     labels: np.ndarray
     answers: tuple[bytes, ...] = ()
+    views: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     tuned: Mapping[str, Tuned] = field(default_factory=dict)

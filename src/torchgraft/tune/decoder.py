@@ -10,6 +10,7 @@ from torchgraft.tune.base import DenseCandidate, Problem
 TASK = "segmentation"
 TRANSFER = True
 TRAINS = True
+AUTO = False
 applies = dense_applies
 
 
