@@ -205,7 +205,8 @@ def test_scores_of_samples(capsys) -> None:
     show_scores(Terminal(), score(np.array([0] * 8 + [1] * 4), proba, ("ant", "bee")))
     lines = capsys.readouterr().out.splitlines()
     assert [line[:18].strip() for line in lines[:8]] == [
-        "accuracy", "balanced accuracy", "macro precision", "macro recall", "macro F1", "brier", "ece", "log loss"
+        "accuracy", "balanced accuracy", "macro precision", "macro recall", "macro F1",
+        "Brier score", "calibration error", "log loss"
     ]  # fmt: skip
     assert lines[8].split() == ["class", "precision", "recall", "F1", "samples"] and len(lines) == 11
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
+
+from torchgraft.backbones import timm
 
 INSECTS = np.array(["ant", "bee", "cat"])
 
@@ -70,3 +74,20 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(path / "few.npz", **dict(zip("Xy", domain(20, seed=4, turn=0.5, move=2.0), strict=True)))
     np.savez(path / "same.npz", X=xs)
     return path
+
+
+@pytest.fixture(scope="session")
+def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    """The name of the smallest MobileNetV3 with random weights, in a folder, for pictures of so many pixels."""
+
+    def make(size: int) -> str:
+        folder = tmp_path_factory.mktemp("backbone")
+        torch.manual_seed(0)
+        save_file(timm.build("mobilenetv3_small_050").state_dict(), folder / "weights.safetensors")
+        (folder / "backbone.toml").write_text(
+            'architecture = "timm/mobilenetv3_small_050"\nweights = "weights.safetensors"\n'
+            f"size = {size}\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
+        )
+        return f"local/{folder}"
+
+    return make

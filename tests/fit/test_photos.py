@@ -8,31 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
-from torchgraft.backbones import timm
 from torchgraft.core.progress import SILENT
 from torchgraft.fit import FitOptions, fit
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with the smallest MobileNetV3, random weights."""
-    folder = tmp_path_factory.mktemp("backbone")
-    torch.manual_seed(0)
-    save_file(timm.build("mobilenetv3_small_050").state_dict(), folder / "weights.safetensors")
-    (folder / "backbone.toml").write_text(
-        'architecture = "timm/mobilenetv3_small_050"\nweights = "weights.safetensors"\n'
-        "size = 32\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
-    )
-    return f"local/{folder}"
+def backbone(small_backbone: Callable[[int], str]) -> str:
+    return small_backbone(32)
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import torchgraft as tg
-from torchgraft.backbones import timm
 from torchgraft.fit import FitOptions, fit
 
 COLOURS = np.array([[90, 140, 220], [80, 80, 80], [200, 40, 40]])
-
-
-def _backbone(folder: Path) -> str:
-    folder.mkdir()
-    torch.manual_seed(0)
-    save_file(timm.build("mobilenetv3_small_050").state_dict(), folder / "weights.safetensors")
-    (folder / "backbone.toml").write_text(
-        'architecture = "timm/mobilenetv3_small_050"\nweights = "weights.safetensors"\n'
-        "size = 64\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
-    )
-    return f"local/{folder}"
 
 
 def _streets(folder: Path) -> Path:
@@ -49,10 +36,10 @@ def _streets(folder: Path) -> Path:
     return folder
 
 
-def test_two_views_are_joined_and_shipped_where_they_pay(tmp_path: Path) -> None:
+def test_two_views_are_joined_and_shipped_where_they_pay(tmp_path: Path, small_backbone: Callable[[int], str]) -> None:
     data = _streets(tmp_path / "streets")
     options = FitOptions(
-        target=str(data), backbone=_backbone(tmp_path / "net"), out=str(tmp_path / "run"),
+        target=str(data), backbone=small_backbone(64), out=str(tmp_path / "run"),
         method="pixel_majority,pixel_probe,view_fusion",
     )  # fmt: skip
     run = fit(options)

@@ -6,16 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import torchgraft as tg
-from torchgraft.backbones import timm
 from torchgraft.fit import FitOptions, Run, fit, resume
 from torchgraft.fit import run as run_module
 
@@ -23,16 +21,8 @@ COLOURS = np.array([[90, 140, 220], [80, 80, 80], [200, 40, 40]])
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with the smallest MobileNetV3, random weights."""
-    folder = tmp_path_factory.mktemp("backbone")
-    torch.manual_seed(0)
-    save_file(timm.build("mobilenetv3_small_050").state_dict(), folder / "weights.safetensors")
-    (folder / "backbone.toml").write_text(
-        'architecture = "timm/mobilenetv3_small_050"\nweights = "weights.safetensors"\n'
-        "size = 64\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
-    )
-    return f"local/{folder}"
+def backbone(small_backbone: Callable[[int], str]) -> str:
+    return small_backbone(64)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from torchgraft.evaluate import LOSSES, TITLES
+
 if TYPE_CHECKING:
     from torchgraft.cli.base import Terminal
     from torchgraft.data import Finding
@@ -23,20 +25,6 @@ _PACKAGED = re.compile(r"(?<![^ /])packaged/")
 
 _ACCURACY = {"metric": "accuracy", "title": "accuracy"}
 """What a report is about that doesn't say it."""
-
-_SHARES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
-    "macro_f1": "macro F1",
-    "miou": "mIoU",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean recall",
-    "frequency_weighted_iou": "IoU by frequency",
-    "boundary_f1": "boundary F1",
-}
-"""Scores that are shares, in the order in which they are shown."""
 
 _TOLD = ("accuracy", "miou", "macro_f1", "pixel_accuracy", "boundary_f1")
 """Scores that a line about a model names, as far as it has them."""
@@ -126,17 +114,15 @@ def note_findings(terminal: Terminal, findings: Iterable[Finding]) -> None:
 
 def told(scores: Mapping[str, Any]) -> str:
     """The scores that matter most: `accuracy 93.5 [89.5, 96.7] %, macro F1 ...`."""
-    return ", ".join(f"{_SHARES[name]} {estimate(scores[name])} %" for name in _TOLD if name in scores)
+    return ", ".join(f"{TITLES[name]} {estimate(scores[name])} %" for name in _TOLD if name in scores)
 
 
 def show_scores(terminal: Terminal, scores: Mapping[str, Any]) -> None:
     """The scores over all samples, then a row for each class."""
-    for name, title in _SHARES.items():
+    for name, title in TITLES.items():
         if name in scores:
-            terminal.show(f"{title:18} {estimate(scores[name])} %")
-    for name in ("brier", "ece", "log_loss"):
-        if name in scores:
-            terminal.show(f"{name.replace('_', ' '):18} {estimate(scores[name], percent=False)}")
+            share = name not in (*LOSSES, "ece")
+            terminal.show(f"{title:18} {estimate(scores[name], percent=share)}{' %' if share else ''}")
     terminal.show(_of_pixels(scores["per_class"]) if "pixel_accuracy" in scores else _of_samples(scores["per_class"]))
 
 
@@ -146,7 +132,7 @@ def show_pair(terminal: Terminal, scores: Mapping[str, Any], names: Iterable[str
         terminal.show(f"{name}: {told(scores[key])}")
     paired = scores["paired"]
     main = next(name for name in _TOLD if name in paired)
-    words = f"Difference in {_SHARES[main]}, second minus first: {estimate(paired[main])} points"
+    words = f"Difference in {TITLES[main]}, second minus first: {estimate(paired[main])} points"
     if "fixed" in paired:
         words += f"; {paired['fixed']} samples are right with the second alone, {paired['broken']} with the first alone"
         words += f" (McNemar's p = {paired['p']:.3g})"

@@ -1,5 +1,6 @@
 """How good, how sure, how different: arrays in, numbers with intervals out, and the report page."""
 
+from torchgraft.evaluate._measures import LOSSES, TITLES
 from torchgraft.evaluate.boundary import boundary_counts, boundary_f1, boundary_score
 from torchgraft.evaluate.calibration import abstain, calibration, fit_temperature, reliability, softmax
 from torchgraft.evaluate.compare import beaten_by, paired
@@ -11,6 +12,8 @@ from torchgraft.evaluate.overlap import summary as overlap_summary
 from torchgraft.evaluate.report import finite, render
 
 __all__ = [
+    "LOSSES",
+    "TITLES",
     "abstain",
     "beaten_by",
     "boundary_counts",
