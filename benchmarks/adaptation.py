@@ -3,7 +3,8 @@
 For each pair: source-only, what is shipped, and the best rung by the target's own labels ("oracle"; printed, never used
 to choose). Run it with OMP_NUM_THREADS=1. `--set surf` holds the same choice against the 12 tasks of Office-Caltech10
 with SURF histograms (square roots of shares), which no threshold was set on. `--also mcc cdan` lets methods that train
-(on the features) join the committee.
+(on the features) join the committee. `--from`: `graft fit TARGET --from MODEL` without a sample of the source; MODEL is
+the linear probe of `graft fit SOURCE`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from scipy.io import loadmat
 
 from torchgraft import align
 from torchgraft.core.progress import SILENT
-from torchgraft.fit import FitOptions, adaptation, plan
+from torchgraft.data import read
+from torchgraft.fit import FitOptions, adaptation, fit, plan
 from torchgraft.fit._asked import Deep
 from torchgraft.fit._domains import TARGET
+from torchgraft.model import Graft, load
 
 SETS = {"office10": "packaged/efficientnet_lite0", "amazon_reviews": "packaged/minilm_l6", "surf": "auto"}
 GOALS = {"office10": 96.7, "amazon_reviews": 79.0, "surf": None}
@@ -33,7 +36,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--set", nargs="*", default=["office10", "amazon_reviews"], choices=list(SETS))
     parser.add_argument("--also", nargs="*", default=[], choices=plan.deep(), metavar="METHOD")
+    parser.add_argument("--from", action="store_true", dest="alone", help="from a model alone, without the source")
+    parser.add_argument("--method", default="auto", help="with --from: its methods, comma-separated")
     arguments = parser.parse_args()
+    if arguments.alone:
+        for name in arguments.set:
+            with tempfile.TemporaryDirectory() as folder:
+                _set_from_models(name, domains_of(arguments.data, name, Path(folder)), Path(folder), arguments.method)
+        return
     members = (*align.MEMBERS, *(Deep(name) for name in arguments.also))
     for name in arguments.set:
         with tempfile.TemporaryDirectory() as folder, patch.object(align, "MEMBERS", members):
@@ -85,6 +95,43 @@ def _set(name: str, domains: dict[str, Path]) -> None:
         "1 point.",
         flush=True,
     )
+
+
+def _set_from_models(name: str, domains: dict[str, Path], folder: Path, method: str) -> None:
+    """Each domain's linear probe, adapted to each other domain."""
+    models = {}
+    for source, path in domains.items():
+        options = FitOptions(target=str(path), backbone=SETS[name], method="linear_probe", out=f"{folder}/{source}")
+        models[source] = f"{fit(options).path}/model"
+    print(f"\n| {name}: model of > target | as it is | shipped | points | what | CPU s |\n|---|---|---|---|---|---|")
+    rows, refused = [], []
+    for source, target in itertools.permutations(domains, 2):
+        start, out = time.process_time(), f"{folder}/{source}-{target}"
+        run = fit(FitOptions(target=str(domains[target]), from_model=models[source], method=method, out=out))
+        took = time.process_time() - start
+        base, shipped = (_right(graft, domains[target]) for graft in (load(models[source]), run.graft))
+        verdict = run.report.data["verdict"]
+        rows.append((base, shipped))
+        refused += [f"{source} > {target}: {verdict['sentence']}"] if verdict["rung"] == 0 else []
+        print(
+            f"| {source} > {target} | {base:.1f} | {shipped:.1f} | {shipped - base:+.1f} | {verdict['method']} "
+            f"| {took:.0f} |",
+            flush=True,
+        )
+    base, shipped = np.mean(rows, axis=0)
+    worst = min(after - before for before, after in rows)
+    hurt = sum(after - before < -1 for before, after in rows)
+    print(f"| **mean** | {base:.1f} | **{shipped:.1f}** | {shipped - base:+.1f} | | |")
+    print(f"\nWorst pair {worst:+.1f} points; {hurt} of {len(rows)} pairs hurt by over 1 point.", flush=True)
+    print("".join(f"\n{one}" for one in refused))
+
+
+def _right(graft: Graft, path: Path) -> float:
+    """Percent of a domain's labelled samples that a model answers as they are labelled."""
+    samples = read(str(path))
+    found = graft.predict(samples)
+    truth = np.array(samples.classes)[samples.y[found.kept]]
+    return 100 * float((np.array(graft.classes)[found.probabilities.argmax(1)] == truth).mean())
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=3, help="splits of skada's cross-validation")
     parser.add_argument("--n", type=int, default=10_000, help="scale: samples of each domain")
     parser.add_argument("--d", type=int, default=1280, help="scale: features")
+    parser.add_argument("--align", nargs="*", default=list(SCALED), choices=list(SCALED), help="scale: only these")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ours:
@@ -179,7 +180,7 @@ def _print_scale(arguments: argparse.Namespace) -> None:
         paths = {name: f"{folder}/{name}.npy" for name in ("xs", "xt")}
         np.save(paths["xs"], rng.normal(size=(n, d)) @ mix)
         np.save(paths["xt"], rng.normal(size=(n, d)) @ mix.T + 0.5)
-        for name, k in [(name, k) for name, axes in SCALED.items() for k in axes]:
+        for name, k in [(one, k) for one in arguments.align for k in SCALED[one]]:
             job = {**paths, "align": name, "k": min(k or d, d)}
             ours = _ran([sys.executable, __file__, "--ours"], job)["cpu"]
             theirs = _ran([arguments.skada, str(THERE)], job)["cpu"]

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from torchgraft import backbones
-from torchgraft.adapt import changed, net_of, unfit, with_network
+from torchgraft.adapt import net_of, unfit, with_network
 from torchgraft.backbones import timm
 from torchgraft.features import compose
 from torchgraft.features.mapping import L2, PCA, Affine, Chain, Identity, Standardise
-from torchgraft.model import Graft, KNNHead, LinearHead, MlpHead, Part
+from torchgraft.model import Graft, KNNHead, LinearHead, MlpHead, Part, Tuned
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_network_says_what_the_graft_says(backbone: backbones.Backbone) -> N
 def test_what_changed_comes_back_and_nothing_else(backbone: backbones.Backbone) -> None:
     one = graft(backbone, *mapped(backbone)[0])
     net = net_of(one)
-    assert changed(backbone, net.network[0].module).arrays == {}
+    assert Tuned.of(backbone, net.network[0].module).arrays == {}
     name, p = next(iter(net.network[0].module.named_parameters()))
     with torch.no_grad():
         p.mul_(1.5)

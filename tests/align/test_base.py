@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from torchgraft.align import Aligned, Domains, align
+from torchgraft.align import Aligned, Domains, align, base
 from torchgraft.align.base import check_range, needs_labels
 from torchgraft.core import registry
 from torchgraft.core.errors import DataError, OptionError, UnknownName
@@ -279,3 +279,13 @@ def test_weights_that_do_not_fit(weights: np.ndarray) -> None:
     xs, ys, xt = _two_sources()
     with pytest.raises(DataError, match="weights expects"):
         Domains(xs=xs, ys=ys, xt=xt, weights=weights)
+
+
+@pytest.mark.parametrize("name", ["standardise", "coral", "sa", "tca"])
+def test_rows_are_mapped_by_blocks_as_all_at_once(name, domains, monkeypatch):
+    whole = fitted(name, domains)
+    monkeypatch.setattr(base, "_BLOCK", 25)
+    blocks = fitted(name, domains)
+    assert blocks.zt.shape == whole.zt.shape and blocks.zt.dtype == np.float32
+    np.testing.assert_allclose(blocks.zs, whole.zs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(blocks.zt, whole.zt, rtol=1e-5, atol=1e-6)

@@ -31,17 +31,16 @@ def made():
     rng = np.random.default_rng(0)
     xs, xt = rng.normal(size=(30, 12)) @ np.diag(np.geomspace(1, 0.2, 12)), rng.normal(size=(24, 12)) + 0.4
     ys, guessed = np.arange(30) % 3, np.arange(24) % 2  # nobody guesses class 2
-    rows = Rows.of(xs, xt)
     factors = np.column_stack([np.sqrt(3) * domain_factor(30, 54), class_factors(ys, guessed, np.arange(3))])
     x = np.concatenate([xs, xt])
-    return rows, factors, x / np.linalg.norm(x, axis=1, keepdims=True)
+    return (xs, xt), factors, x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "primal"])
 @pytest.mark.parametrize("ridge", [0.1, 1.0])
 def test_is_the_plain_form(made, kernel, ridge):
-    rows, factors, x = made
-    found = embed(rows, factors, k=5, ridge=ridge, kernel=kernel)
+    parts, factors, x = made
+    found = embed(Rows.of(*parts, kernel), factors, k=5, ridge=ridge)
     z, values = plain(x, factors, 5, ridge, kernel)
     np.testing.assert_allclose(found.values, values, rtol=1e-6)
     np.testing.assert_allclose(found.z * np.sign((found.z * z).sum(axis=0)), z, atol=1e-6)
@@ -49,19 +48,45 @@ def test_is_the_plain_form(made, kernel, ridge):
 
 @pytest.mark.parametrize("kernel", ["linear", "primal"])
 def test_the_projection_gives_the_same_rows(made, kernel):
-    rows, factors, x = made
-    found = embed(rows, factors, k=5, ridge=1.0, kernel=kernel)
+    parts, factors, x = made
+    found = embed(Rows.of(*parts, kernel), factors, k=5, ridge=1.0)
     np.testing.assert_allclose(x @ found.projection, found.z, atol=1e-10)
 
 
 def test_eigenvectors_have_length_one(made):
     """Not unit in the metric of the penalty, nor of the scatter: columns would be scaled otherwise, and rows turned."""
-    rows, factors, _ = made
-    found = embed(rows, factors, k=4, ridge=1.0, kernel="linear")
-    left = rows.x @ rows.right / rows.singular
-    np.testing.assert_allclose(rows.projected(factors), left.T @ factors, atol=1e-12)
-    coefficients = left @ (left.T @ found.z / rows.singular[:, None] ** 2)  # a, from z = K a
+    parts, factors, x = made
+    found = embed(Rows.of(*parts), factors, k=4, ridge=1.0)
+    coefficients = np.linalg.lstsq(x @ x.T, found.z, rcond=1e-10)[0]  # a, the shortest with z = K a
     np.testing.assert_allclose(np.linalg.norm(coefficients, axis=0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "primal"])
+@pytest.mark.parametrize("shape", [(20, 15, 6), (4, 5, 12), (20, 15, 40)])
+def test_rows_of_less_than_full_rank(shape, kernel):
+    """Three directions in all: as many columns as there are directions, and those of the plain form."""
+    n, m, d = shape
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(n + m, 3)) @ rng.normal(size=(3, d))
+    rows = Rows.of(x[:n], x[n:], kernel)
+    factors = domain_factor(n, n + m)[:, None]
+    assert rows.basis.shape == (d, 3)
+    found = embed(rows, factors, k=30, ridge=1.0)
+    z, values = plain(rows.x, factors, 3, 1.0, kernel)
+    np.testing.assert_allclose(found.values, values, rtol=1e-6)
+    np.testing.assert_allclose(found.z * np.sign((found.z * z).sum(axis=0)), z, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "primal"])
+@pytest.mark.parametrize("d", [8, 60])
+def test_the_square_and_the_projected_are_those_of_w(kernel, d):
+    rng = np.random.default_rng(2)
+    rows = Rows.of(rng.normal(size=(20, d)), rng.normal(size=(25, d)), kernel)
+    w = rows.x @ rows.basis
+    np.testing.assert_allclose(rows.square, w.T @ w, atol=1e-10)
+    p = rows.x @ rows.x.T if kernel == "linear" else rows.x
+    np.testing.assert_allclose(w @ w.T, p @ p.T, atol=1e-10, err_msg="W is P turned by an orthonormal basis")
+    np.testing.assert_allclose(rows.projected(np.eye(45)), w.T, atol=1e-12)
 
 
 @pytest.mark.shared
@@ -71,7 +96,7 @@ def test_another_scale_of_the_eigenvectors_loses_points(surf):
     for task in ("C>A", "W>D", "D>W", "A>C"):
         domains, yt = surf(task)
         rows = Rows.of(domains.xs, domains.xt)
-        z = embed(rows, domain_factor(rows.n_source, len(rows.x))[:, None], k=100, ridge=1.0, kernel="linear").z
+        z = embed(rows, domain_factor(rows.n_source, len(rows.x))[:, None], k=100, ridge=1.0).z
         score = []
         for scaled in (z, z / z.std(axis=0)):
             unit = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import fractional_matrix_power
 
-from torchgraft.align._moments import covariance, needs_covariance, power, scaling
+from torchgraft.align._moments import covariance, needs_covariance, power, scaling, scatter
 from torchgraft.align.base import Domains
 from torchgraft.features.mapping import Standardise
 
@@ -26,6 +26,24 @@ def test_directions_without_variance_are_left_out():
 def test_covariance_of_scaled_rows(domains):
     scale = np.arange(1.0, 7)
     np.testing.assert_allclose(covariance(domains.xs, scale=scale), np.cov((domains.xs / scale).T), atol=1e-12)
+
+
+def test_blocks_of_rows_and_weights_change_nothing():
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=(4100, 5)) * np.arange(1, 6) + 2, rng.uniform(0.5, 2, size=4100)
+    reference = np.cov(x.T, aweights=weights)
+    np.testing.assert_allclose(covariance(x, weights=weights), reference, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scatter(x), np.cov(x.T) * 4099, rtol=1e-9, atol=1e-8)
+    np.testing.assert_allclose(scaling(x, True).scale, x.std(axis=0), rtol=1e-6)
+    mean = np.average(x, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
+    np.testing.assert_allclose(scaling(x, True, weights).scale, deviation, rtol=1e-6)
+
+
+def test_float32_sums_are_near_those_of_float64():
+    x = np.random.default_rng(1).normal(size=(5000, 40)) + 100
+    exact = scatter(x)
+    assert np.linalg.norm(scatter(x, kind=np.float32) - exact, 2) < 1e-6 * np.linalg.norm(exact, 2)
 
 
 def test_scaling_is_standardising_or_centring(domains):

@@ -16,8 +16,8 @@ from torchgraft import backbones
 from torchgraft.core.errors import OptionError
 from torchgraft.core.progress import SILENT
 from torchgraft.fit import FitOptions, _end_to_end, adaptation, fit
-from torchgraft.fit._end_to_end import Task, changed, held_out, train
-from torchgraft.model import load
+from torchgraft.fit._end_to_end import Task, held_out, train
+from torchgraft.model import Tuned, load
 from torchgraft.tune.base import Skip
 
 
@@ -79,11 +79,11 @@ def test_the_backbone_learns_and_its_changes_are_kept(task: Task) -> None:
 
 def test_changes_of_a_module_are_those_tensors(task: Task) -> None:
     module = _end_to_end._network(task).module
-    assert changed(task.backbone, module).arrays == {}
+    assert Tuned.of(task.backbone, module).arrays == {}
     name, p = next(iter(module.named_parameters()))
     with torch.no_grad():
         p.add_(1)
-    tuned = changed(task.backbone, module)
+    tuned = Tuned.of(task.backbone, module)
     assert list(tuned.arrays) == [name] and tuned.base == task.backbone.name
     np.testing.assert_array_equal(tuned.arrays[name], p.detach().numpy())
 

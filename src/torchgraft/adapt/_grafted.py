@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from torchgraft import backbones
 from torchgraft.adapt.base import Net
-from torchgraft.backbones import Backbone
 from torchgraft.features import compose
 from torchgraft.features import mapping as mappings
 from torchgraft.model import Graft, LinearHead, MlpHead, Part, Tuned
@@ -53,7 +52,7 @@ def with_network(graft: Graft, net: Net, *, method: str) -> Graft:
     part = graft.parts[0]
     own = graft.tuned.get(part.source)
     base = backbones.load(own.base) if own else graft.loaded[part.source]
-    tuned = changed(base, net.network[0].module)
+    tuned = Tuned.of(base, net.network[0].module)
     about: Mapping[str, Any] = {
         **graft.backbones[part.source], "name": tuned.name, "base": base.name, "revision": tuned.digest
     }  # fmt: skip
@@ -64,17 +63,6 @@ def with_network(graft: Graft, net: Net, *, method: str) -> Graft:
         tuned={tuned.name: tuned},
         method=method,
     )
-
-
-def changed(backbone: Backbone, module: nn.Module) -> Tuned:
-    """The tensors of the backbone's module that differ from those it came with."""
-    before = backbone.module.state_dict()
-    arrays = {
-        name: tensor.detach().cpu().contiguous().numpy().copy()
-        for name, tensor in module.state_dict().items()
-        if not torch.equal(tensor.cpu(), before[name].cpu())
-    }
-    return Tuned(base=backbone.name, revision=backbone.revision, arrays=arrays)
 
 
 def _fault_of_part(graft: Graft, part: Part) -> str:

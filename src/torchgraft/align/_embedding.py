@@ -4,8 +4,9 @@ min over A of tr(A^T P^T M P A) + lambda ||A||_F^2 with A^T P^T H P A = I: A hol
 
     (P^T M P + lambda I) a = phi P^T H P a        with the smallest phi, each of length 1; z = P a.
 
-M = E E^T has rank C + 1 at most, and X = U S V^T turns P into U S^2 (linear kernel, P = K = X X^T) or U S (primal,
-P = X), so that the problem is one of r x r, r <= min(n, D): no n x n matrix is ever made.
+P is K = X X^T (linear kernel) or X (primal). In an orthonormal basis of the a that matter the problem is one of r x r,
+r <= min(n, D): no n x n matrix is ever made where n > D. M = E E^T has rank C + 1 at most, so the root of the left side
+is known without a factorisation, and one symmetric r x r problem is left, of which k vectors are computed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.linalg.lapack import dpstrf
 
 from torchgraft.align._classify import Logistic, nearest
 from torchgraft.align.base import Aligned, Domains, check_range, inductive
@@ -44,31 +46,50 @@ class GuessingOptions(EmbeddingOptions):
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """All n = Ns + Nt rows of length 1 (`x`, n x D) with X = U S V^T: `singular` S (r,), `right` V (D x r)."""
+    """All n = Ns + Nt rows of length 1 (`x`, n x D), and W = x B instead of P, with B = `basis` (D x r).
+
+    W = P Q with orthonormal columns Q that span all a that matter. X^T X = L L^T gives B = L for the linear kernel
+    (Q = X L^-T); else X = U S V^T does, B = V S for the linear kernel and V for the primal. `square` is W^T W (r x r).
+    """
 
     x: np.ndarray
-    singular: np.ndarray
-    right: np.ndarray
+    basis: np.ndarray
+    square: np.ndarray
     n_source: int
 
     @classmethod
-    def of(cls, xs: np.ndarray, xt: np.ndarray) -> Rows:
+    def of(cls, xs: np.ndarray, xt: np.ndarray, kernel: str = "linear") -> Rows:
         """Each row is brought to length 1 first. Directions under 1e-7 of the largest are left out.
 
         Raises `DataError` where every row is 0.
         """
         x = np.concatenate([xs, xt])
-        x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        if not x.any():
+            raise DataError("every sample of both domains is 0 in all features; there is nothing to align.")
+        x /= np.maximum(np.sqrt(np.einsum("nd,nd->n", x, x)), 1e-12)[:, None]
+        if kernel == "linear" and len(x) >= x.shape[1]:
+            factor = _pivoted_cholesky(x.T @ x)
+            inner = factor.T @ factor  # symmetric: a product with its own transpose takes half of the time
+            return cls(x, factor, inner @ inner.T, len(xs))
         axes, variances = principal_axes(x)
         singular = np.sqrt(variances * len(x))
-        if not singular.size or singular[0] <= 0:
-            raise DataError("every sample of both domains is 0 in all features; there is nothing to align.")
         keep = singular > 1e-7 * singular[0]
-        return cls(x, singular[keep], axes[:, keep], len(xs))
+        axes, singular = axes[:, keep], singular[keep]
+        if kernel == "linear":
+            return cls(x, axes * singular, np.diag(singular**4), len(xs))
+        return cls(x, axes, np.diag(singular**2), len(xs))
 
     def projected(self, columns: np.ndarray) -> np.ndarray:
-        """U^T E (r x m) of n x m columns E; U itself, as large as the rows, is never made."""
-        return (self.right.T @ (self.x.T @ columns)) / self.singular[:, None]
+        """W^T E (r x m) of n x m columns E; W itself, as large as the rows, is never made."""
+        return self.basis.T @ (self.x.T @ columns)
+
+
+def _pivoted_cholesky(gram: np.ndarray) -> np.ndarray:
+    """L (D x r) with L L^T = `gram`; what is left of it after r columns is under 1e-14 of its trace."""
+    packed, order, rank, _ = dpstrf(gram.T, lower=1, tol=1e-14 * np.trace(gram))
+    factor = np.empty((len(gram), rank))
+    factor[order - 1] = np.tril(packed)[:, :rank]
+    return factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,22 +104,25 @@ class Embedding:
     values: np.ndarray
 
 
-def embed(rows: Rows, factors: np.ndarray, *, k: int, ridge: float, kernel: str) -> Embedding:
+def embed(rows: Rows, factors: np.ndarray, *, k: int, ridge: float) -> Embedding:
     """Solve the problem at the top of this file for M = E E^T / ||E E^T||_F with E = `factors` (n x m)."""
-    scale = rows.singular ** (2 if kernel == "linear" else 1)
-    gram = factors.T @ factors
-    reduced = rows.projected(factors) * scale[:, None] / np.linalg.norm(gram) ** 0.5  # r x m: P^T E
-    n = len(rows.x)
-    centre = scale * rows.projected(np.ones((n, 1)))[:, 0] / np.sqrt(n)
-    spread = np.diag(scale**2) - np.outer(centre, centre)  # P^T H P
-    penalty = reduced @ reduced.T
-    penalty.flat[:: len(penalty) + 1] += ridge
-    r, k = len(scale), min(k, len(scale))
-    values, vectors = eigh(spread, penalty, subset_by_index=[r - k, r - 1])
-    values, vectors = values[::-1], vectors[:, ::-1]
+    reduced = rows.projected(factors) / np.linalg.norm(factors.T @ factors) ** 0.5  # r x m: P^T E
+    centre = rows.projected(np.ones((len(rows.x), 1))) / np.sqrt(len(rows.x))
+    left, s, _ = np.linalg.svd(reduced, full_matrices=False)
+    gain = np.sqrt(ridge / (ridge + s**2)) - 1
+
+    def halved(a: np.ndarray) -> np.ndarray:
+        """(P^T M P / ridge + I)^(-1/2) a."""
+        a += (left * gain) @ (left.T @ a)
+        return a
+
+    spread = halved(halved(rows.square - centre @ centre.T).T)
+    r, k = len(spread), min(k, len(spread))
+    values, vectors = eigh(spread.T, subset_by_index=[r - k, r - 1], overwrite_a=True, check_finite=False)
+    values, vectors = values[::-1] / ridge, halved(vectors[:, ::-1])
     vectors = vectors / np.linalg.norm(vectors, axis=0)  # the length matters: rows of z are normalised afterwards
     vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(k)] < 0, -1.0, 1.0)
-    projection = rows.right @ (vectors * (scale / rows.singular)[:, None])
+    projection = rows.basis @ vectors
     return Embedding(rows.x @ projection, projection, values)
 
 
@@ -134,15 +158,15 @@ def fit_embedding(
         raise OptionError(f"kernel expects linear or primal, got {kernel!r}.")
     if classifier not in ("nearest", "logistic"):
         raise OptionError(f"classifier expects nearest or logistic, got {classifier!r}.")
-    rows = Rows.of(domains.xs, domains.xt)
+    rows = Rows.of(domains.xs, domains.xt, kernel)
     marginal = domain_factor(rows.n_source, len(rows.x), domains.weights)[:, None]
-    found = embed(rows, marginal, k=k, ridge=ridge, kernel=kernel)
+    found = embed(rows, marginal, k=k, ridge=ridge)
     for _ in range(rounds - 1 if balance[1] else 0):
         z = found.z / np.maximum(np.linalg.norm(found.z, axis=1, keepdims=True), 1e-12)
         guessed = _guess(z[: rows.n_source], domains, z[rows.n_source :], classifier)
         classes = class_factors(domains.ys, guessed, domains.present, domains.weights)
         factors = np.hstack([np.sqrt(balance[0]) * marginal, np.sqrt(balance[1]) * classes])
-        found = embed(rows, factors, k=k, ridge=ridge, kernel=kernel)
+        found = embed(rows, factors, k=k, ridge=ridge)
     mapping = Chain((L2(), Affine.of(np.zeros(domains.dimension), found.projection), L2()))
     return inductive(domains, mapping, mapping)
 

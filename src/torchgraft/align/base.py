@@ -26,6 +26,9 @@ from torchgraft.core.options import build
 from torchgraft.features.mapping import Mapping
 from torchgraft.model import Head
 
+_BLOCK = 2048
+"""Rows that are mapped at once."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Domains:
@@ -160,9 +163,19 @@ def needs_labels(domains: Domains) -> str:
 
 def inductive(domains: Domains, source: Mapping, target: Mapping, **rest: Any) -> Aligned:
     """An `Aligned` whose rows are what its two mappings give; `rest` are other fields of it."""
-    return Aligned(
-        zs=source.transform(domains.xs), zt=target.transform(domains.xt), source=source, target=target, **rest
-    )
+    return Aligned(zs=_mapped(source, domains.xs), zt=_mapped(target, domains.xt), source=source, target=target, **rest)
+
+
+def _mapped(mapping: Mapping, x: np.ndarray) -> np.ndarray:
+    """`mapping.transform(x)`, by blocks of rows: what it makes on the way is as small as they are."""
+    first = mapping.transform(x[:_BLOCK])
+    if len(x) <= _BLOCK:
+        return first
+    z = np.empty((len(x), first.shape[1]), dtype=first.dtype)
+    z[:_BLOCK] = first
+    for i in range(_BLOCK, len(x), _BLOCK):
+        z[i : i + _BLOCK] = mapping.transform(x[i : i + _BLOCK])
+    return z
 
 
 def check_range(**bounds: tuple[float, float, float]) -> None:

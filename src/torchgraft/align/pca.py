@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from torchgraft.align._subspace import leading_axes
+from torchgraft.align._subspace import joint_axes
 from torchgraft.align.base import Aligned, Domains, always, check_range, inductive
 from torchgraft.features.mapping import Affine
 
@@ -23,6 +21,7 @@ class Options:
 def fit(domains: Domains, options: Options) -> Aligned:
     """Rows z = (x - m) P with the mean m and the first k principal axes P of [X_s; X_t]."""
     check_range(k=(options.k, 1, 1e9))
-    both = np.concatenate([domains.xs, domains.xt])
-    mapping = Affine.of(both.mean(axis=0), leading_axes(both, options.k))
+    xs, xt = domains.xs, domains.xt
+    mean = (xs.sum(axis=0) + xt.sum(axis=0)) / (len(xs) + len(xt))
+    mapping = Affine.of(mean, joint_axes(xs, xt, options.k))
     return inductive(domains, mapping, mapping)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchgraft.adapt import Adapted, Net, adapt, adapt_network, changed
+from torchgraft.adapt import Adapted, Net, adapt, adapt_network
 from torchgraft.backbones import Backbone
 from torchgraft.core import registry
 from torchgraft.core.options import build
@@ -110,7 +110,7 @@ def train(
     if len(found.target_logits) < 2:
         raise Skip(f"it did not train: {found.history.stopped or found.note}")
     return Trained(
-        tuned=changed(task.backbone, found.net.network.module),
+        tuned=Tuned.of(task.backbone, found.net.network.module),
         head=found.head,
         probabilities=np.asarray(found.probabilities, dtype=np.float64),
         right=found.source_logits[found.kept].argmax(1) == task.ys[found.source_rows],

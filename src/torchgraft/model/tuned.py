@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,16 @@ class Tuned:
     base: str
     revision: str
     arrays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, backbone: Backbone, module: Any) -> Tuned:
+        """What of `module` (a torch module with the state of the backbone's, on any device) differs from it."""
+        before, arrays = backbone.module.state_dict(), {}
+        for name, tensor in module.state_dict().items():
+            array = tensor.detach().cpu().contiguous().numpy()
+            if not np.array_equal(array, before[name].cpu().numpy()):
+                arrays[name] = array.copy()
+        return cls(base=backbone.name, revision=backbone.revision, arrays=arrays)
 
     @property
     def name(self) -> str:

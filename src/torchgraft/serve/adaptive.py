@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import Tensor, nn
+from torch import Tensor
 
-from torchgraft.adapt import Net
+from torchgraft.adapt import WORKS, net_of, unfit
 from torchgraft.adapt.tent import Options, Stream
 from torchgraft.backbones import Backbone
 from torchgraft.core.errors import OptionError
 from torchgraft.core.progress import SILENT, Progress
-from torchgraft.features import compose
-from torchgraft.features import mapping as mappings
-from torchgraft.model import Graft, LinearHead, MlpHead, Part, estimate_prior
+from torchgraft.model import Graft, estimate_prior
 from torchgraft.serve.inputs import Item
 from torchgraft.serve.predict import Row, predict, with_probabilities
 from torchgraft.train.loader import ImageLoader
-from torchgraft.train.norm import norm_policy
 from torchgraft.train.select import agreement, collapsed
 
 BATCH = 64
 """Photos that are normalised together."""
 
 _FEWEST = 2
-_WORKS = (
-    "What works: photos, one image backbone with BatchNorm (such as packaged/efficientnet_lite0), and a linear or mlp "
-    "head on its features, as `graft fit --method linear_probe` or lp_ft gives."
-)
 
 
 def adapted(
@@ -124,95 +116,7 @@ def _frequencies(plain: np.ndarray, prior: Sequence[float]) -> np.ndarray:
 
 def stream_of(graft: Graft, options: Options) -> tuple[Stream, Backbone]:
     """A stream whose logits are the graft's, divided by its temperature; and the backbone it is made of."""
-    _refuse(graft)
-    part = graft.parts[0]
-    backbone = graft.loaded[part.source]
-    network = copy.deepcopy(compose(backbone, graft.backbones[part.source]["pooling"]))
-    if norm_policy(network) == "none":
-        raise OptionError(f"--adapt trains BatchNorm, and {part.source} has none. {_WORKS}")
-    if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
-        network = network.to(memory_format=torch.channels_last)
-    return Stream(Net.of_head(_calibrated(graft), nn.Sequential(network, _module(part.mapping))), options), backbone
-
-
-def _refuse(graft: Graft) -> None:
-    """Raise `OptionError`, with all that is wrong, for what is not a backbone of photos under a head with gradients."""
-    wrong = [] if graft.modality == "image" else [f"it takes {graft.modality} samples"]
-    if not isinstance(graft.head, LinearHead | MlpHead):
-        wrong.append(f"its head is of the kind {graft.head.kind}")
-    if len(graft.parts) != 1:
-        names = ", ".join(part.source for part in graft.parts)
-        wrong.append(f"it has {len(graft.parts)} sources of features ({names})" if names else "it looks at no feature")
-    wrong += [fault for part in graft.parts if (fault := _fault_of_part(graft, part))]
-    if wrong:
-        raise OptionError(f"--adapt can't adapt this model ({graft.method}): {'; '.join(wrong)}. {_WORKS}")
-
-
-def _fault_of_part(graft: Graft, part: Part) -> str:
-    if part.source not in graft.backbones:
-        return f"its features are of {part.source}, which is no backbone"
-    strange = [kind for kind in _kinds(part.mapping) if kind not in _MODULES]
-    return f"its features are mapped by {', '.join(strange)}" if strange else ""
-
-
-def _kinds(mapping: mappings.Mapping) -> list[str]:
-    if isinstance(mapping, mappings.Chain):
-        return [kind for one in mapping.mappings for kind in _kinds(one)]
-    return [mapping.kind]
-
-
-def _calibrated(graft: Graft) -> LinearHead | MlpHead:
-    """The head whose logits are the graft's, divided by its temperature."""
-    head = graft.head
-    weight, bias = head.weight / graft.temperature, head.bias / graft.temperature
-    if isinstance(head, MlpHead):
-        return MlpHead(head.inner, head.inner_bias, weight, bias)
-    return LinearHead(weight, bias)
-
-
-def _module(mapping: mappings.Mapping) -> nn.Module:
-    """A fitted mapping through which gradients pass."""
-    if isinstance(mapping, mappings.Chain):
-        return nn.Sequential(*map(_module, mapping.mappings))
-    return _MODULES[mapping.kind](mapping)
-
-
-class _Length1(nn.Module):
-    def forward(self, z: Tensor) -> Tensor:
-        return nn.functional.normalize(z, dim=1)
-
-
-class _Scaled(nn.Module):
-    """(z - mean) / scale."""
-
-    def __init__(self, mapping: mappings.Standardise) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.from_numpy(mapping.mean))
-        self.register_buffer("scale", torch.from_numpy(mapping.scale))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return (z - self.mean) / self.scale
-
-
-class _Projected(nn.Module):
-    """(z - mean) P + offset."""
-
-    def __init__(self, mapping: mappings.Affine | mappings.Projection) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.from_numpy(mapping.mean))
-        self.register_buffer("projection", torch.from_numpy(np.ascontiguousarray(mapping.projection)))
-        offset = mapping.offset if isinstance(mapping, mappings.Affine) else np.zeros(1, dtype=np.float32)
-        self.register_buffer("offset", torch.from_numpy(offset))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return (z - self.mean) @ self.projection + self.offset
-
-
-_MODULES = {
-    mappings.Identity.kind: lambda mapping: nn.Identity(),
-    mappings.L2.kind: lambda mapping: _Length1(),
-    mappings.Standardise.kind: _Scaled,
-    mappings.Affine.kind: _Projected,
-    mappings.PCA.kind: _Projected,
-    mappings.LDA.kind: _Projected,
-}
+    reason = unfit(graft)
+    if reason:
+        raise OptionError(f"--adapt can't adapt this model ({graft.method}): {reason}. {WORKS}")
+    return Stream(net_of(graft), options), graft.loaded[graft.parts[0].source]

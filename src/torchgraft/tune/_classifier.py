@@ -92,11 +92,7 @@ class Classifier(Step):
 
     def tuned(self, backbone: Backbone) -> Tuned:
         """The tensors of the backbone that differ from those it came with."""
-        before, arrays = backbone.module.state_dict(), {}
-        for name, tensor in self.network.module.state_dict().items():
-            if not torch.equal(tensor.cpu(), before[name].cpu()):
-                arrays[name] = tensor.detach().cpu().contiguous().numpy().copy()
-        return Tuned(base=backbone.name, revision=backbone.revision, arrays=arrays)
+        return Tuned.of(backbone, self.network.module)
 
 
 def _head(width: int, classes: int, hidden: int, dropout: float) -> nn.Module:

@@ -122,7 +122,7 @@ class _Training:
         )
         if not self.recipe.encoder:
             return made
-        tuned = _tuned(network, self.setting)
+        tuned = Tuned.of(self.setting.backbone, network.levels.module)
         return replace(made, source=tuned.name, tuned={tuned.name: tuned})
 
     def _step(self, head: LinearHead, rows: np.ndarray) -> PixelClassifier:
@@ -237,13 +237,3 @@ def _augment(options: DenseTrainOptions, loader: DenseLoader, preprocessing: Ima
     zoom = (1 / options.zoom, options.zoom)
     drawn = DenseAugmentOptions(flip=options.flip, scale=zoom, colour=options.colour)
     return DenseAugment(drawn, loader.largest, mean)
-
-
-def _tuned(network: SceneNetwork, setting: Setting) -> Tuned:
-    before, backbone = setting.backbone.module.state_dict(), setting.backbone
-    changed = {
-        name: array
-        for name, array in arrays_of(network.levels.module).items()
-        if not np.array_equal(array, before[name].cpu().numpy())
-    }
-    return Tuned(base=backbone.name, revision=backbone.revision, arrays=changed)
