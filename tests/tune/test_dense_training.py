@@ -52,3 +52,10 @@ def test_held_out_loss_and_what_guessing_costs(scene_problem) -> None:
     share = np.bincount(y) / len(y)
     assert score["base"] == pytest.approx(-(share[share > 0] * np.log(share[share > 0])).sum())
     assert score["loss"] < score["base"] and outputs.shape == (len(held), 128, 3)
+
+
+@pytest.mark.parametrize("loss", ["focal", "dice", "lovasz", "ce+dice", "ce+lovasz"])
+def test_every_loss_can_be_asked_for_alone(scene_problem, loss: str) -> None:
+    options = scene_lp_ft.Options(per_scene=20, epochs=1, rate=1e-3, batch=4, loss=loss)
+    found = scene_lp_ft.fit(scene_problem(), options)
+    assert found.chosen["loss"] == loss

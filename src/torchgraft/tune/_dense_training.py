@@ -131,7 +131,9 @@ class _Training:
         setting = self.setting
         network = SceneNetwork.of(setting.backbone, self.recipe.decoder, setting.classes)
         network.decoder.from_head(head.weight, head.bias)
-        loss = DenseLossOptions(name=self.options.loss, class_weight=self.options.class_weight)
+        weighs_alike = self.options.loss in ("dice", "lovasz")  # as they are: no weight goes with them
+        weight = "none" if weighs_alike else self.options.class_weight
+        loss = DenseLossOptions(name=self.options.loss, class_weight=weight)
         return PixelClassifier(network, DenseLoss(loss, self.problem.masks.counts[rows].sum(0)))
 
     def _groups(self, step: PixelClassifier) -> Sequence[Group]:
