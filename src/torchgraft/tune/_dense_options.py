@@ -26,8 +26,9 @@ class DenseTrainOptions(DenseOptions):
     `rate`: learning rate; `epochs`: at most so many; `batch`: scenes of one update; `decay`: weight decay;
     `layer_decay`: rate of a block over that of the next one, in (0, 1]; `loss`: ce, focal, dice, lovasz, ce+dice or
     ce+lovasz; `class_weight`: balanced or none (for ce and focal); `flip`: probability of a mirror image; `zoom`:
-    scenes are drawn between 1 / zoom and zoom times their size (1: as they are); `colour`: change of brightness, contrast and saturation (0 to
-    1); `ema`: decay of the average of the weights (0: none); `tracker`: tensorboard, mlflow or wandb.
+    scenes are drawn between 1 / zoom and zoom times their size (1: as they are); `colour`: change of brightness,
+    contrast and saturation (0 to 1); `ema`: decay of the average of the weights (0: none); `tracker`: tensorboard,
+    mlflow or wandb.
     """
 
     rate: float = 0.0
