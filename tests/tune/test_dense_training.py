@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -59,3 +60,19 @@ def test_every_loss_can_be_asked_for_alone(scene_problem, loss: str) -> None:
     options = scene_lp_ft.Options(per_scene=20, epochs=1, rate=1e-3, batch=4, loss=loss)
     found = scene_lp_ft.fit(scene_problem(), options)
     assert found.chosen["loss"] == loss
+
+
+def test_folds_stop_where_the_training_on_all_scenes_would_no_longer_fit(scene_problem, monkeypatch) -> None:
+    """The first fold is made to look as if it had taken an hour."""
+    problem = scene_problem()
+    problem = replace(problem, resources=replace(problem.resources, deadline=time.monotonic() + 600))
+    true = _Training._train
+
+    def slow(self, *args, **more):
+        run = true(self, *args, **more)
+        run.history.seconds = 3600.0
+        return run
+
+    monkeypatch.setattr(_Training, "_train", slow)
+    found = scene_lp_ft.fit(problem, scene_lp_ft.Options(per_scene=20, epochs=1, rate=1e-3, batch=4))
+    assert found.chosen["folds"] == 1 and found.rows.tolist() == problem.folds[0][1].tolist()

@@ -31,8 +31,9 @@ def load_data(options: FitOptions, progress: Progress) -> tuple[Samples, tuple[F
     if unlabelled.any():
         findings.append(_left_out(samples, unlabelled, "unlabelled", "samples have no label"))
     samples, checked = check(samples.take(~unlabelled), progress=progress)
+    known = len(samples.findings)
     samples = registry.get("tasks", samples.task).prepare(samples, seed=options.seed, test=not options.test)
-    return samples, (*findings, *checked)
+    return samples, (*findings, *checked, *samples.findings[known:])
 
 
 def backbone_names(options: FitOptions, modality: str, task: str = "single_label") -> tuple[str, ...]:

@@ -7,8 +7,8 @@ A task is one file in this room, named as `Samples.task` and `report.json` name 
 - `BACKBONES`: how many packaged backbones are tried unasked (0: all);
 - `LADDER`: its methods, simplest first (those not named follow, by name); `BASE`: what methods that train a backbone
   are held against, and whose rungs tell which backbone is worth training;
-- `prepare(samples, seed, test) -> Samples`: with a split for each sample; raises `DataError` where they can't be
-  learnt from. `test`: whether a test part may be set aside;
+- `prepare(samples, seed, test) -> Samples`: with a split for each sample, and what was found on the way added to the
+  findings; raises `DataError` where they can't be learnt from. `test`: whether a test part may be set aside;
 - `make_problem(sources, seed) -> (Problem, rows)`: every sample that is not test, and its position in the samples;
 - `measure(problem, candidate) -> Measured`;
 - `make_graft(entry, problem, sources) -> Graft`: what is shipped, from a rung of the ladder;

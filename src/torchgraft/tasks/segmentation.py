@@ -34,13 +34,17 @@ _LEFT_OUT = ("unreadable", "unreadable_mask", "mask_size", "all_void")
 
 
 def prepare(samples: Samples, *, seed: int, test: bool) -> Samples:
-    """Say for each scene whether it is train, val or test (see `data.split`). Raises `DataError` for one class."""
+    """Say for each scene whether it is train, val or test (see `data.split`), and what is odd about holding some out.
+
+    Raises `DataError` for one class, and where nothing can be held out.
+    """
     samples = split(samples, seed=seed, test=test)
     counts = samples.masks.counts
     present = counts[samples.split != "test"].sum(0) > 0
     if present.sum() < 2:
         raise DataError(f"{samples.root} has pixels of one class only to learn from. Expected at least two.")
-    return samples
+    _, found = scene_folds(samples.take(samples.split != "test"), seed)
+    return replace(samples, findings=(*samples.findings, *found))
 
 
 def make_problem(sources: Any, seed: int) -> tuple[Problem, np.ndarray]:

@@ -97,6 +97,8 @@ class _Training:
         self._say(epochs, folds)
         runs, parts, rows = [], [], []
         for i, (fit, held) in enumerate(self.problem.folds[:folds]):
+            if i and not self._another_fits(i, runs):
+                break
             step = self._step(heads[i], fit)
             runs.append(self._train(step, fit, held, epochs, f"fold {i + 1} of {folds}"))
             parts.append(self.setting.answer(step.network, held))
@@ -191,6 +193,16 @@ class _Training:
             return {"loss": float(losses.mean()), "accuracy": right, "base": base}, logits
 
         return validate
+
+    def _another_fits(self, i: int, runs: Sequence[Trained]) -> bool:
+        """Whether fold `i` and the training on all scenes still fit, as long as the folds before took."""
+
+        def fits() -> bool:
+            sizes = [len(fit) for fit, _ in self.problem.folds]
+            each = sum(run.history.seconds for run in runs) / sum(sizes[:i])
+            return MARGIN * each * (sizes[i] + len(self.problem.y)) < self.resources.deadline - time.monotonic()
+
+        return self.resources.journal.once(f"{self.key}, fold {i + 1}", fits)
 
     def _decide(self, head: LinearHead) -> dict[str, Any]:
         """Epochs and folds within the time that is left, or why not."""
