@@ -16,7 +16,7 @@ from torchgraft.core.errors import DataError
 from torchgraft.core.types import ImagePreprocessing
 from torchgraft.data import _images as checked
 from torchgraft.features import decode as room
-from torchgraft.features.decode import decode, fit, pixels
+from torchgraft.features.decode import decode, fit, pixels, resized, scaled_shape
 
 PREPROCESSING = ImagePreprocessing(size=32, resize=36, mean=(0.5,) * 3, std=(0.5,) * 3)
 ORIENTATION = 0x0112
@@ -206,3 +206,14 @@ def test_real_photos_equal_pillow(shared_data: Path) -> None:
     for path in sorted((shared_data / "imagenet_200").glob("*.jpg"))[:20]:
         data = path.read_bytes()
         assert difference(decode(data, real), by_pillow(data, 224, 256)) <= 2
+
+
+def test_scenes_are_scaled_alike_and_never_too_small() -> None:
+    assert scaled_shape((400, 601, 3), 0.5) == (200, 300) and scaled_shape((400, 600), 0.01) == (32, 32)
+    labels = np.repeat(np.array([[0, 2]], dtype=np.uint8), 64, axis=0).repeat(64, axis=1)
+    small = resized(labels, (32, 64), smooth=False)
+    assert small.shape == (32, 64) and set(np.unique(small)) == {0, 2}, "no class between two"
+    assert resized(labels, (64, 128)) is labels
+    assert len(np.unique(resized(labels, (50, 77)))) > 2, "pictures are smoothed"
+    square = np.array([[0, 1], [2, 3]], dtype=np.uint8)
+    np.testing.assert_array_equal(resized(square, (4, 4), smooth=False), np.kron(square, np.ones((2, 2))))

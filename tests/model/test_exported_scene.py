@@ -11,9 +11,9 @@ import torch
 
 from torchgraft import backbones
 from torchgraft.core.errors import OptionError
+from torchgraft.features.decode import resized
 from torchgraft.model import Decoder, SceneGraft
 from torchgraft.model.exported import Exported, png, random_photo
-from torchgraft.model.scene import resized
 from torchgraft.model.scene_network import SceneNetwork
 
 LITE0 = "packaged/efficientnet_lite0"

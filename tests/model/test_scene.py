@@ -17,9 +17,8 @@ import torchgraft as tg
 from torchgraft import backbones
 from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.progress import Progress
-from torchgraft.features.decode import pixels
+from torchgraft.features.decode import pixels, resized
 from torchgraft.model import Decoder, SceneGraft, Tuned, as_samples, load
-from torchgraft.model.scene import resized
 from torchgraft.model.scene_network import SceneNetwork
 
 LITE0 = "packaged/efficientnet_lite0"

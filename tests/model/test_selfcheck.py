@@ -14,7 +14,7 @@ from torchgraft.core.errors import ArtifactError
 from torchgraft.core.types import ImagePreprocessing
 from torchgraft.features.mapping import Identity
 from torchgraft.features.tfidf import TfIdf
-from torchgraft.model import Graft, LinearHead, Part, as_samples, graft
+from torchgraft.model import Graft, LinearHead, Part, as_samples, tuned
 from torchgraft.model._selfcheck import TOLERANCE, saved_check, verify_check
 
 _TEXTS = ["good film", "", "bad é film", "good", "half \ud800"]
@@ -94,7 +94,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Graft, list
         preprocessing=ImagePreprocessing(size=16, resize=16, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)),
         build=lambda: Network(module=module),
     )  # fmt: skip
-    monkeypatch.setattr(graft.backbones, "load", lambda name: backbone)
+    monkeypatch.setattr(tuned.backbones, "load", lambda name: backbone)
     monkeypatch.setenv("TORCHGRAFT_CACHE", str(tmp_path / "cache"))
     paths = [tmp_path / f"{i}.jpg" for i in range(3)]
     for i, path in enumerate(paths):

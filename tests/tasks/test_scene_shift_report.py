@@ -14,7 +14,7 @@ from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
 from torchgraft.evaluate import render
 from torchgraft.tasks._scene_shift import Shift, run
-from torchgraft.tasks._scene_shift_report import _at_size, oracle_values, told
+from torchgraft.tasks._scene_shift_report import oracle_values, told
 
 
 @pytest.fixture
@@ -56,9 +56,3 @@ def test_without_being_asked_no_number_of_the_target_is_printed(shift: Shift, op
 def test_the_oracle_s_values_are_the_miou_of_each_way() -> None:
     perfect, swapped = np.eye(2, dtype=int) * 7, np.eye(2, dtype=int)[::-1] * 7
     assert oracle_values(np.stack([[perfect, perfect], [swapped, swapped]])) == [1.0, 0.0]
-
-
-def test_a_map_is_enlarged_by_the_nearest_place() -> None:
-    labels = np.array([[0, 1], [2, 3]], dtype=np.uint8)
-    np.testing.assert_array_equal(_at_size(labels, (4, 4)), np.kron(labels, np.ones((2, 2))))
-    np.testing.assert_array_equal(_at_size(labels, (2, 2)), labels)

@@ -12,7 +12,7 @@ from PIL import Image
 from torchgraft.core.errors import DataError
 from torchgraft.data import IGNORE, Masks
 from torchgraft.train.dense_augment import DenseAugment, DenseAugmentOptions
-from torchgraft.train.dense_loader import DenseLoader, scaled
+from torchgraft.train.dense_loader import DenseLoader
 
 
 @pytest.fixture
@@ -68,9 +68,3 @@ def test_a_file_that_vanished_is_named(loader: DenseLoader) -> None:
     loader.paths[0].unlink()
     with pytest.raises(DataError, match=r"0\.png can't be read any more"):
         again.load(np.array([0]), None)
-
-
-def test_scaling_keeps_classes_and_is_never_too_small() -> None:
-    labels = np.repeat(np.array([[0, 2]], dtype=np.uint8), 64, axis=0).repeat(64, axis=1)
-    assert set(np.unique(scaled(labels, 0.5))) == {0, 2} and scaled(labels, 0.5).shape == (32, 64)
-    assert scaled(labels, 0.01).shape == (32, 32)

@@ -164,6 +164,6 @@ class TestContractOfDenseMethods:
 def _dense(name: str, problem: Problem):
     method = registry.get("tune", name)
     problem = dataclasses.replace(problem, resources=dataclasses.replace(problem.resources, shared={}))
-    given = {"epochs": 1, "rate": 1e-3, "per_scene": 40, "longest": 64, "decoder": "linear"}
+    given = {"epochs": 1, "rate": 1e-3, "per_scene": 40, "longest": 64}
     known = {k: v for k, v in given.items() if k in method.Options.__dataclass_fields__}
     return method.fit(problem, method.Options(**known))

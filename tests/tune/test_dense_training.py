@@ -39,7 +39,7 @@ def test_a_spent_budget_is_a_skip(scene_problem) -> None:
     problem = scene_problem()
     problem = replace(problem, resources=replace(problem.resources, deadline=0.0))
     with pytest.raises(Skip, match="budget"):
-        decoder.fit(problem, decoder.Options(per_scene=20, decoder="linear"))
+        decoder.fit(problem, decoder.Options(per_scene=20))
 
 
 def test_held_out_loss_and_what_guessing_costs(scene_problem) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from torchgraft.tune._scenes import Answered, answer, at_size, even, packed, scenes
+from torchgraft.features.decode import resized
+from torchgraft.tune._scenes import Answered, answer, even, packed, scenes
 
 
 def test_a_network_that_is_always_right_and_one_that_always_says_0(scene_problem) -> None:
@@ -35,6 +36,6 @@ def test_scenes_are_scaled_alike_and_answers_enlarged(scene_problem) -> None:
     problem = scene_problem()
     loader = scenes(problem, 24)
     assert loader.scale == 0.5 and loader.picture(0)[0].shape == (32, 32, 3), "never under 32 pixels"
-    wide = at_size(np.array([[0, 1]], dtype=np.uint8), (2, 4))
+    wide = resized(np.array([[0, 1]], dtype=np.uint8), (2, 4), smooth=False)
     np.testing.assert_array_equal(wide, [[0, 0, 1, 1], [0, 0, 1, 1]])
     assert Image.open(__import__("io").BytesIO(packed(wide))).size == (4, 2)

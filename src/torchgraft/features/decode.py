@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,9 @@ except ImportError:
 
 MAX_PIXELS = 2**27
 """Larger images are refused before they are decoded: 134 million take 400 MB, more is an accident or an attack."""
+
+SMALLEST = 32
+"""Pixels of a side below which a scene is not scaled down, and to which smaller ones are enlarged."""
 
 _LONGEST = 8  # sides of an image beyond 1 : 8 are cut first
 _JPEG = b"\xff\xd8\xff"
@@ -71,6 +75,20 @@ def fit(image: np.ndarray, preprocessing: ImagePreprocessing) -> Tensor:
         x = _resized(x, new, preprocessing.interpolation)
     top, left = round((new[0] - size) / 2), round((new[1] - size) / 2)
     return x[:, top : top + size, left : left + size]
+
+
+def resized(image: np.ndarray, shape: Sequence[int], *, smooth: bool = True) -> np.ndarray:
+    """H x W (x 3) uint8 at another size (H, W): antialiased bilinear, or each pixel that of the nearest place."""
+    if image.shape[:2] == tuple(shape):
+        return image
+    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), how))
+
+
+def scaled_shape(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    """(H, W) of a scene at `scale` times its size, at least `SMALLEST` pixels each, as networks with strides need."""
+    height, width = (max(round(scale * side), SMALLEST) for side in shape[:2])
+    return height, width
 
 
 def _without_ends(image: np.ndarray) -> np.ndarray:

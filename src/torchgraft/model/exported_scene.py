@@ -11,14 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from torchgraft.core.errors import OptionError
-from torchgraft.features.decode import pixels
+from torchgraft.features.decode import SMALLEST, pixels, resized, scaled_shape
 from torchgraft.model.exported import Case, Exported, metadata, random_photo
-from torchgraft.model.scene import SceneGraft, resized
+from torchgraft.model.scene import SceneGraft
 from torchgraft.model.scene_network import SceneNetwork
 from torchgraft.model.tiles import predict_map
-
-SMALLEST = 32
-"""Pixels of the shorter side of an image: a graft enlarges smaller ones first, an exported file does not."""
 
 _USAGE = (
     "import numpy as np, onnxruntime\n"
@@ -92,7 +89,7 @@ def _images(graft: SceneGraft, check: Mapping[str, np.ndarray], size: tuple[int,
     images = stored or [random_photo(np.random.default_rng(0), (150, 203))]
     if size is not None:
         return [resized(image, size) for image in images]
-    scaled = [resized(i, [max(round(graft.scale * side), SMALLEST) for side in i.shape[:2]]) for i in images]
+    scaled = [resized(image, scaled_shape(image.shape, graft.scale)) for image in images]
     height, width = (max(side * 3 // 4 - 1, SMALLEST) for side in scaled[0].shape[:2])
     return [*scaled, scaled[0][:height, :width]]
 

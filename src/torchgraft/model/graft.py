@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import log_softmax
 
-from torchgraft import backbones, features
+from torchgraft import features
 from torchgraft.backbones import Backbone
 from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.progress import SILENT, Progress
@@ -25,7 +25,7 @@ from torchgraft.model._selfcheck import saved_check, verify_check
 from torchgraft.model.artifact import Artifact, markdown, read, write
 from torchgraft.model.heads import Head, head_from_state
 from torchgraft.model.scene import SceneGraft
-from torchgraft.model.tuned import Tuned
+from torchgraft.model.tuned import Tuned, loaded, state_of, under
 
 if TYPE_CHECKING:
     from torchgraft.model.exported import Exported
@@ -144,19 +144,7 @@ class Graft:
     @cached_property
     def loaded(self) -> dict[str, Backbone]:
         """The backbones themselves. Raises `ArtifactError` where one has other weights than the head was fitted on."""
-        found = {name: self._load(name) for name in self.backbones}
-        for name, backbone in found.items():
-            expected = self.backbones[name]["revision"]
-            if backbone.revision != expected:
-                raise ArtifactError(
-                    f"{name} has other weights here (revision {backbone.revision}) than the graft was fitted on "
-                    f"({expected}). Install the version it was fitted with, or fit again."
-                )
-        return found
-
-    def _load(self, name: str) -> Backbone:
-        own = self.tuned.get(name)
-        return own.backbone(backbones.load(own.base)) if own else backbones.load(name)
+        return {name: loaded(name, self.tuned.get(name), about["revision"]) for name, about in self.backbones.items()}
 
     def save(self, path: str | Path, *, check: Samples | None = None, card: str = "") -> None:
         """Write the graft into the folder `path`. The outputs for `check`, a few samples, are verified at load."""
@@ -194,11 +182,8 @@ class Graft:
             mapping, own = part.mapping.state()
             config["parts"].append({"source": part.source, "kind": part.mapping.kind, "mapping": mapping})
             arrays |= {f"parts.{i}.{name}": a for name, a in own.items()}
-        config["tuned"] = []
-        for i, (source, one) in enumerate(self.tuned.items()):
-            config["tuned"].append({"source": source, "base": one.base, "revision": one.revision})
-            arrays |= {f"tuned.{i}.{name}": a for name, a in one.arrays.items()}
-        return config, arrays
+        config["tuned"], own = state_of(self.tuned)
+        return config, arrays | own
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Graft:
@@ -206,12 +191,12 @@ class Graft:
         try:
             _refuse_unknown_sources(config)
             parts = tuple(
-                Part(part["source"], mapping_from_state(part["kind"], part["mapping"], _under(arrays, f"parts.{i}.")))
+                Part(part["source"], mapping_from_state(part["kind"], part["mapping"], under(arrays, f"parts.{i}.")))
                 for i, part in enumerate(config["parts"])
             )
             return cls(
                 parts=parts,
-                head=head_from_state(config["head"]["kind"], config["head"], _under(arrays, "head.")),
+                head=head_from_state(config["head"]["kind"], config["head"], under(arrays, "head.")),
                 classes=tuple(config["classes"]),
                 modality=config["modality"],
                 method=config["method"],
@@ -219,12 +204,7 @@ class Graft:
                 threshold=float(config["threshold"]),
                 backbones=config["backbones"],
                 prior=tuple(float(share) for share in config.get("prior", ())),
-                tuned={
-                    one["source"]: Tuned(
-                        base=one["base"], revision=one["revision"], arrays=_under(arrays, f"tuned.{i}.")
-                    )
-                    for i, one in enumerate(config.get("tuned", ()))
-                },
+                tuned=Tuned.from_state(config.get("tuned", ()), arrays),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
@@ -284,7 +264,3 @@ def _refuse_unknown_sources(config: Mapping[str, Any]) -> None:
             f"graft.json is damaged: modality '{config['modality']}', parts that read {', '.join(strange) or 'nothing'}"
             f" beside {', '.join(sorted(known))}. Copy the folder again, or fit again."
         )
-
-
-def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
-from torchgraft import backbones
 from torchgraft.backbones import Backbone
 from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.types import State
 from torchgraft.data import IGNORE, Samples, view_beside
-from torchgraft.features.decode import pixels
+from torchgraft.features.decode import pixels, resized, scaled_shape
 from torchgraft.model._inputs import as_samples
 from torchgraft.model._scene_check import saved_scenes, verify_scenes
 from torchgraft.model.artifact import Artifact, markdown, write
-from torchgraft.model.tuned import Tuned
+from torchgraft.model.tuned import Tuned, loaded, state_of, under
 
 if TYPE_CHECKING:
     from torchgraft.model.exported import Exported
@@ -127,7 +125,7 @@ class SceneGraft:
             return tuple(np.full(shape, value, dtype=np.uint8) for value in whole)
         from torchgraft.model.tiles import predict_map  # here: it loads torch
 
-        size = tuple(max(round(self.scale * side), 32) for side in shape)
+        size = scaled_shape(shape, self.scale)
         small = resized(image, size)
         if self.views:
             from torchgraft.model.views import answer
@@ -161,15 +159,7 @@ class SceneGraft:
     @cached_property
     def backbone(self) -> Backbone:
         """The backbone itself. Raises `ArtifactError` where it has other weights than the decoder was fitted on."""
-        own = self.tuned.get(self.source)
-        found = own.backbone(backbones.load(own.base)) if own else backbones.load(self.source)
-        expected = self.backbones[self.source]["revision"]
-        if found.revision != expected:
-            raise ArtifactError(
-                f"{self.source} has other weights here (revision {found.revision}) than the graft was fitted on "
-                f"({expected}). Install the version it was fitted with, or fit again."
-            )
-        return found
+        return loaded(self.source, self.tuned.get(self.source), self.backbones[self.source]["revision"])
 
     def save(self, path: str | Path, *, check: Samples | None = None, card: str = "") -> None:
         """Write the graft into the folder `path`. The outputs for `check`, a few scenes, are verified at load."""
@@ -189,6 +179,7 @@ class SceneGraft:
 
     def state(self) -> State:
         """Everything the graft is, but for the backbone's own weights: it is named, with its revision."""
+        tuned, own = state_of(self.tuned)
         config: dict[str, Any] = {
             "modality": self.modality,
             "task": self.task,
@@ -201,23 +192,17 @@ class SceneGraft:
             "source": self.source,
             "backbones": {name: dict(about) for name, about in self.backbones.items()},
             "decoder": {"name": self.decoder.name, "options": dict(self.decoder.options)},
-            "tuned": [{"source": name, "base": t.base, "revision": t.revision} for name, t in self.tuned.items()],
+            "tuned": tuned,
         }
         arrays = {f"decoder.{name}": a for name, a in self.decoder.arrays.items()}
-        for i, one in enumerate(self.tuned.values()):
-            arrays |= {f"tuned.{i}.{name}": a for name, a in one.arrays.items()}
-        return config, arrays
+        return config, arrays | own
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> SceneGraft:
         """Undo `state`. Raises `ArtifactError` where a piece is missing or of a kind this version doesn't know."""
         try:
-            tuned = {
-                one["source"]: Tuned(base=one["base"], revision=one["revision"], arrays=_under(arrays, f"tuned.{i}."))
-                for i, one in enumerate(config["tuned"])
-            }
             about = config["decoder"]
-            decoder = Decoder(name=about["name"], options=about["options"], arrays=_under(arrays, "decoder."))
+            decoder = Decoder(name=about["name"], options=about["options"], arrays=under(arrays, "decoder."))
             _refuse_strange(config, decoder)
             return cls(
                 source=config["source"],
@@ -228,7 +213,7 @@ class SceneGraft:
                 method=config["method"],
                 temperature=float(config["temperature"]),
                 backbones=config["backbones"],
-                tuned=tuned,
+                tuned=Tuned.from_state(config["tuned"], arrays),
                 views=tuple(config.get("views", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -247,14 +232,6 @@ class SceneGraft:
             "```python\nimport torchgraft as tg\n\ngraft = tg.load('THIS_FOLDER')\n"
             "scene = graft.predict(['photo.jpg'])[0]\nscene.classes  # H x W\n```\n"
         )
-
-
-def resized(image: np.ndarray, shape: tuple[int, ...], *, smooth: bool = True) -> np.ndarray:
-    """H x W (x 3) uint8 at another size: antialiased bilinear, or each pixel that of the nearest place."""
-    if image.shape[:2] == tuple(shape):
-        return image
-    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), how))
 
 
 def fill(module: Any, arrays: Mapping[str, np.ndarray]) -> None:
@@ -281,7 +258,3 @@ def _refuse_strange(config: Mapping[str, Any], decoder: Decoder) -> None:
         raise ValueError(f"temperature {config['temperature']}, scale {config['scale']}")
     if source is None and decoder.arrays["bias"].shape != (width,):
         raise ValueError(f"{width} classes and shares of {decoder.arrays['bias'].shape}")
-
-
-def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

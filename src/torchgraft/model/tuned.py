@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from torchgraft import backbones
 from torchgraft.backbones import Backbone, Network
 from torchgraft.core.errors import ArtifactError
 from torchgraft.core.files import digest
@@ -34,6 +35,14 @@ class Tuned:
             if not np.array_equal(array, before[name].cpu().numpy()):
                 arrays[name] = array.copy()
         return cls(base=backbone.name, revision=backbone.revision, arrays=arrays)
+
+    @classmethod
+    def from_state(cls, config: Sequence[Mapping[str, str]], arrays: Mapping[str, np.ndarray]) -> dict[str, Tuned]:
+        """Undo `state_of`."""
+        return {
+            one["source"]: cls(base=one["base"], revision=one["revision"], arrays=under(arrays, f"tuned.{i}."))
+            for i, one in enumerate(config)
+        }
 
     @property
     def name(self) -> str:
@@ -73,3 +82,29 @@ class Tuned:
             for name, a in self.arrays.items():
                 state[name].copy_(torch.from_numpy(np.array(a)))
         return network
+
+
+def state_of(tuned: Mapping[str, Tuned]) -> tuple[list[dict[str, str]], dict[str, np.ndarray]]:
+    """What `Tuned.from_state` needs to make these again: plain values, and arrays under `tuned.0.`, `tuned.1.`, ..."""
+    config = [{"source": source, "base": one.base, "revision": one.revision} for source, one in tuned.items()]
+    arrays = {f"tuned.{i}.{name}": a for i, one in enumerate(tuned.values()) for name, a in one.arrays.items()}
+    return config, arrays
+
+
+def loaded(name: str, own: Tuned | None, expected: str) -> Backbone:
+    """The backbone `name`, with the weights in `own` where it has some.
+
+    Raises `ArtifactError` where its revision is not the `expected` one.
+    """
+    found = own.backbone(backbones.load(own.base)) if own else backbones.load(name)
+    if found.revision != expected:
+        raise ArtifactError(
+            f"{name} has other weights here (revision {found.revision}) than the graft was fitted on "
+            f"({expected}). Install the version it was fitted with, or fit again."
+        )
+    return found
+
+
+def under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

@@ -13,6 +13,7 @@ from torchgraft.data import IGNORE
 from torchgraft.evaluate import finite, miou, overlap_summary, wilson
 from torchgraft.evaluate.pictures import embedded
 from torchgraft.features import gap
+from torchgraft.features.decode import resized
 from torchgraft.model import SceneGraft
 from torchgraft.model.prior import estimate_prior
 from torchgraft.tasks import _scene_guard
@@ -38,7 +39,7 @@ def oracle_counts(setting: Any, heads: Sequence[Any]) -> np.ndarray:
     for row, maps in answers(setting.network, heads, setting.loaders[1]):
         truth = masks.read(row)
         for k, called in enumerate(maps):
-            found[k, row] = confusions(truth, _at_size(called, truth.shape), classes)
+            found[k, row] = confusions(truth, resized(called, truth.shape, smooth=False), classes)
     return found
 
 
@@ -191,9 +192,3 @@ def _four(image: np.ndarray, before: np.ndarray, after: np.ndarray, graft: Scene
 def oracle_values(counts: np.ndarray) -> list[float]:
     """The mIoU of each of K ways on the target."""
     return [miou(one.sum(0)) for one in counts]
-
-
-def _at_size(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """H x W by the nearest place."""
-    rows, columns = ((np.arange(n) + 0.5) * own // n for n, own in zip(shape, labels.shape, strict=True))
-    return labels[np.ix_(rows.astype(int), columns.astype(int))]

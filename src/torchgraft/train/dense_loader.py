@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from torchgraft.core.errors import DataError
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.data import IGNORE, Masks
-from torchgraft.features.decode import pixels
+from torchgraft.features.decode import pixels, resized, scaled_shape
 from torchgraft.train.dense_augment import DenseAugment
+from torchgraft.train.loader import evenly
 from torchgraft.train.step import Batch
 
 KEEP = 4 << 30
@@ -79,9 +79,9 @@ class DenseLoader:
         """See `step.Loader`."""
         rows = np.arange(len(self)) if among is None else np.asarray(among)
         if seed is not None:
-            return _even(rows[np.random.default_rng(seed).permutation(len(rows))], batch)
+            return evenly(rows[np.random.default_rng(seed).permutation(len(rows))], batch)
         _, size = np.unique(self.sizes[rows], axis=0, return_inverse=True)
-        return [part for one in np.unique(size) for part in _even(rows[size.ravel() == one], batch)]
+        return [part for one in np.unique(size) for part in evenly(rows[size.ravel() == one], batch)]
 
     def load(self, rows: np.ndarray, generator: torch.Generator | None) -> Batch:
         """See `step.Loader`."""
@@ -111,16 +111,8 @@ class DenseLoader:
             labels = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         if labels is not None and labels.shape != image.shape[:2]:
             raise DataError(f"{path} is {image.shape[:2]} pixels, its mask {labels.shape}. Was it changed?")
-        return scaled(image, self.scale), None if labels is None else scaled(labels, self.scale)
-
-
-def scaled(image: np.ndarray, scale: float) -> np.ndarray:
-    """H x W x 3 picture (antialiased) or H x W labels (nearest) at `scale` times its size, at least 32 x 32 pixels."""
-    height, width = (max(round(scale * side), 32) for side in image.shape[:2])
-    if (height, width) == image.shape[:2]:
-        return image
-    how = Image.Resampling.BILINEAR if image.ndim == 3 else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(image).resize((width, height), how))
+        shape = scaled_shape(image.shape, self.scale)
+        return resized(image, shape), None if labels is None else resized(labels, shape, smooth=False)
 
 
 def _stacked(arrays: Sequence[np.ndarray], shape: tuple[int, ...], fill: int) -> Tensor:
@@ -128,7 +120,3 @@ def _stacked(arrays: Sequence[np.ndarray], shape: tuple[int, ...], fill: int) ->
     for i, one in enumerate(arrays):
         whole[i, : one.shape[0], : one.shape[1]] = one
     return torch.from_numpy(whole)
-
-
-def _even(order: np.ndarray, batch: int) -> list[np.ndarray]:
-    return np.array_split(order, -(-len(order) // batch)) if len(order) else []

@@ -90,7 +90,7 @@ class ImageLoader(_Labelled):
 
     def plan(self, batch: int, seed: int | None, among: np.ndarray | None = None) -> list[np.ndarray]:
         """See `step.Loader`."""
-        return _even(_order(len(self), seed, among), batch)
+        return evenly(_order(len(self), seed, among), batch)
 
     def load(self, rows: np.ndarray, generator: torch.Generator | None) -> Batch:
         """See `step.Loader`."""
@@ -133,11 +133,11 @@ class TextLoader(_Labelled):
         """See `step.Loader`. With a seed, lengths are sorted within windows of 32 batches."""
         order = _order(len(self), seed, among)
         if seed is None:
-            return _even(order[np.argsort(-self.lengths[order], kind="stable")], batch)
+            return evenly(order[np.argsort(-self.lengths[order], kind="stable")], batch)
         rng = np.random.default_rng(seed + 1)
         batches: list[np.ndarray] = []
-        for window in _even(order, batch * _WINDOW):
-            batches += _even(window[np.argsort(-self.lengths[window], kind="stable")], batch)
+        for window in evenly(order, batch * _WINDOW):
+            batches += evenly(window[np.argsort(-self.lengths[window], kind="stable")], batch)
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def load(self, rows: np.ndarray, generator: torch.Generator | None) -> Batch:
@@ -167,7 +167,7 @@ class ArrayLoader(_Labelled):
 
     def plan(self, batch: int, seed: int | None, among: np.ndarray | None = None) -> list[np.ndarray]:
         """See `step.Loader`."""
-        return _even(_order(len(self), seed, among), batch)
+        return evenly(_order(len(self), seed, among), batch)
 
     def load(self, rows: np.ndarray, generator: torch.Generator | None) -> Batch:
         """See `step.Loader`."""
@@ -216,6 +216,6 @@ def _order(n: int, seed: int | None, among: np.ndarray | None) -> np.ndarray:
     return rows if seed is None else rows[np.random.default_rng(seed).permutation(len(rows))]
 
 
-def _even(order: np.ndarray, batch: int) -> list[np.ndarray]:
+def evenly(order: np.ndarray, batch: int) -> list[np.ndarray]:
     """Runs of at most `batch`, as equal as can be: a last batch of one sample would have all the rate of a full one."""
     return np.array_split(order, -(-len(order) // batch)) if len(order) else []

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torchgraft.tune._options import check_options
 from torchgraft.tune.base import Problem
+
+LOSSES = ("ce", "focal", "dice", "lovasz", "ce+dice", "ce+lovasz")
+"""Those of `train.dense_loss`, which loads torch; a test holds both together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,13 @@ class DenseOptions:
     source: str | None = None
     longest: int = 512
     per_scene: int = 200
+
+    def __post_init__(self) -> None:
+        """Raise one `OptionError` for all values that can't be used."""
+        check_options(
+            longest=(self.longest, self.longest >= 32, "32 pixels or more"),
+            per_scene=(self.per_scene, self.per_scene >= 1, "a number of pixels, 1 or more"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,21 @@ class DenseTrainOptions(DenseOptions):
     colour: float = 0.2
     ema: float = 0.0
     tracker: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise one `OptionError` for all values that can't be used."""
+        super().__post_init__()
+        check_options(
+            rate=(self.rate, 0 <= self.rate < 1, "a number from 0, below 1"),
+            epochs=(self.epochs, self.epochs >= 0, "a number, 0 or more"),
+            batch=(self.batch, self.batch >= 1, "a number of scenes, 1 or more"),
+            zoom=(self.zoom, 1 <= self.zoom <= 16, "a factor from 1 to 16"),
+            loss=(self.loss, self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
+            class_weight=(self.class_weight, self.class_weight in ("none", "balanced"), "none or balanced"),
+            flip=(self.flip, 0 <= self.flip <= 1, "a probability from 0 to 1"),
+            colour=(self.colour, 0 <= self.colour <= 1, "a share from 0 to 1"),
+            ema=(self.ema, 0 <= self.ema < 1, "a decay from 0, below 1"),
+        )
 
 
 def dense_applies(problem: Problem) -> str:

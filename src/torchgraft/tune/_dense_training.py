@@ -28,7 +28,7 @@ from torchgraft.tune import _runs
 from torchgraft.tune._budget import MARGIN, Timed
 from torchgraft.tune._dense import Setting, arrays_of, candidate
 from torchgraft.tune._dense_options import DenseTrainOptions
-from torchgraft.tune._pixels import BATCH, Pixels, draw, rarity
+from torchgraft.tune._pixels import BATCH, Pixels, draw, logits_at, rarity
 from torchgraft.tune._scenes import Answered
 from torchgraft.tune.base import DenseCandidate, Problem, Skip
 
@@ -240,9 +240,7 @@ def _logits_at(
     with torch.no_grad():
         for some in loader.plan(BATCH, None, rows):
             at = [place[row] for row in some.tolist()]
-            logits = network(loader.load(some, None).inputs[0]).flatten(2)
-            where = torch.from_numpy(pixels.at[at])[:, None].expand(-1, classes, -1)
-            found[at] = logits.gather(2, where).permute(0, 2, 1).float().cpu().numpy()
+            found[at] = logits_at(network(loader.load(some, None).inputs[0]), pixels.at[at])
     return found
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from torchgraft.core.errors import OptionError
 from torchgraft.tune.base import Problem
 
 
@@ -65,3 +67,10 @@ def applies(problem: Problem) -> str:
     if problem.resources is None or not problem.resources.backbones:
         return "there is no backbone to train"
     return ""
+
+
+def check_options(**found: tuple[Any, bool, str]) -> None:
+    """Raise one `OptionError` for all options (name = value, whether it is right, what was expected)."""
+    wrong = [f"{name} expects {wanted}, got {value!r}" for name, (value, right, wanted) in found.items() if not right]
+    if wrong:
+        raise OptionError("; ".join(wrong) + ".")

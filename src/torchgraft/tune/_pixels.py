@@ -55,6 +55,12 @@ def draw(loader: DenseLoader, weights: np.ndarray, count: int, seed: int) -> Pix
     return Pixels(at, y)
 
 
+def logits_at(logits: Tensor, at: np.ndarray) -> np.ndarray:
+    """B x C x H x W logits at flat positions (B x P): B x P x C float32."""
+    where = torch.from_numpy(at).to(logits.device)[:, None].expand(-1, logits.shape[1], -1)
+    return logits.flatten(2).gather(2, where).permute(0, 2, 1).float().cpu().numpy()
+
+
 def rarity(counts: np.ndarray) -> np.ndarray:
     """Weights (C,) under which rare classes are drawn more: 1 / sqrt(share of the pixels), 0 for those without any."""
     share = counts / max(counts.sum(), 1)

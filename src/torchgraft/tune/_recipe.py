@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from torchgraft.backbones import Backbone
-from torchgraft.core.errors import OptionError
 from torchgraft.train.groups import Group, parameter_groups
 from torchgraft.train.step import Phase
 from torchgraft.tune._classifier import Classifier
-from torchgraft.tune._options import TrainOptions, applies
+from torchgraft.tune._options import TrainOptions, applies, check_options
 from torchgraft.tune.base import Problem, Skip
 
 RATES = (3e-4, 1e-4, 1e-3)
@@ -95,10 +94,3 @@ def check_head(hidden: int, dropout: float) -> None:
         hidden=(hidden, hidden >= 0, "a width, 0 or more"),
         dropout=(dropout, 0 <= dropout < 1, "a share from 0, below 1"),
     )
-
-
-def check_options(**found: tuple[Any, bool, str]) -> None:
-    """Raise one `OptionError` for all options (name = value, whether it is right, what was expected)."""
-    wrong = [f"{name} expects {wanted}, got {value!r}" for name, (value, right, wanted) in found.items() if not right]
-    if wrong:
-        raise OptionError("; ".join(wrong) + ".")

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from torchgraft.features.decode import resized
 from torchgraft.model.scene_network import SceneNetwork
 from torchgraft.train.dense_counts import confusions
 from torchgraft.train.dense_loader import DenseLoader
-from torchgraft.tune._pixels import BATCH, Pixels, draw
+from torchgraft.tune._pixels import BATCH, Pixels, draw, logits_at
 from torchgraft.tune.base import Problem
 
 CHECKED = 128
@@ -72,24 +73,16 @@ def answer(
     with torch.no_grad():  # not inference mode: what a network keeps from here must serve in training too
         for some in loader.plan(BATCH, None, rows):
             logits = network(*loader.load(some, None).inputs)
-            at = torch.from_numpy(pixels.at[some])[:, None].expand(-1, classes, -1)
-            seen = logits.flatten(2).gather(2, at).permute(0, 2, 1).float().cpu().numpy()
+            seen = logits_at(logits, pixels.at[some])
             called = logits.argmax(1).to(torch.uint8).cpu().numpy()
             for i, row in enumerate(some.tolist()):
                 truth = loader.masks.read(row)
-                said = at_size(called[i], truth.shape)
+                said = resized(called[i], truth.shape, smooth=False)
                 found[row] = (confusions(truth, said, classes), seen[i], pixels.y[row], packed(said))
     counts, logits, labels, maps = zip(*(found[row] for row in rows.tolist()), strict=True)
     labels, logits = np.concatenate(labels), np.concatenate(logits).astype(np.float64)
     known = labels < classes
     return Answered(np.stack(counts), logits[known], labels[known].astype(np.int64), maps)
-
-
-def at_size(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map of classes enlarged to H x W, each pixel that of the nearest place."""
-    if labels.shape == shape:
-        return labels
-    return np.asarray(Image.fromarray(labels).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
 
 def packed(labels: np.ndarray) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torchgraft.tune._dense_options import DenseTrainOptions, dense_applies
+from torchgraft.tune._options import check_options
 from torchgraft.tune.base import DenseCandidate, Problem
 
 TASK = "segmentation"
@@ -18,6 +19,12 @@ class Options(DenseTrainOptions):
     """See `DenseTrainOptions`. `decoder`: linear, or what is added to it (linear+unet, linear+deeplabv3plus)."""
 
     decoder: str = "linear"
+
+    def __post_init__(self) -> None:
+        """Raise one `OptionError` for all values that can't be used."""
+        super().__post_init__()
+        known = ("linear", "linear+deeplabv3plus", "linear+unet")
+        check_options(decoder=(self.decoder, self.decoder in known, f"one of {', '.join(known)}"))
 
 
 def fit(problem: Problem, options: Options) -> DenseCandidate:
