@@ -240,3 +240,43 @@ def test_it_can_be_exported(lite0: Backbone) -> None:
     exported = torch.export.export(levels, (x,), strict=False).module()
     for z, wanted in zip(exported(x), levels(x), strict=True):
         torch.testing.assert_close(z, wanted)
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [(timm, "resnet10t"), (timm, "mobilenetv3_small_050")]
+    + [(torchvision, "mobilenet_v3_small"), (torchvision, "resnet18")],
+)
+def test_later_levels_are_made_from_an_earlier_one(provider, name: str) -> None:
+    levels = Levels(_settled(provider.cut(provider.build(name), 224).module), 224).eval()
+    x = torch.randn(2, 3, 96, 64)
+    with torch.inference_mode():
+        whole = levels(x)
+        for count in range(1, len(whole)):
+            assert levels.splits(count)
+            torch.testing.assert_close(levels.after(whole[count - 1], count), whole[count:])
+
+
+def test_lite0_splits_bit_for_bit(lite0: Backbone) -> None:
+    levels, x = Levels.of(lite0).eval(), torch.randn(1, 3, 64, 160)
+    with torch.inference_mode():
+        whole = levels(x)
+        assert all(torch.equal(a, b) for a, b in zip(levels.after(whole[2], 3), whole[3:], strict=True))
+    assert not levels.splits(0)
+    assert not levels.splits(5)
+
+
+class _Beside(nn.Module):
+    """A second branch goes past the first level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 5, 3, 2, 1)
+        self.past = nn.Conv2d(3, 5, 4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x)) + self.past(x)
+
+
+def test_a_network_with_a_way_past_does_not_split() -> None:
+    assert not Levels(_Beside(), 64).eval().splits(1)

@@ -18,7 +18,7 @@ from torchgraft import backbones
 from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.progress import Progress
 from torchgraft.features.decode import pixels, resized
-from torchgraft.model import Decoder, SceneGraft, Tuned, as_samples, load
+from torchgraft.model import Decoder, SceneGraft, Tuned, as_samples, load, tiles
 from torchgraft.model.scene_network import SceneNetwork
 
 LITE0 = "packaged/efficientnet_lite0"
@@ -120,6 +120,13 @@ def test_a_map_has_the_size_of_its_image(graft: SceneGraft, photo, size: tuple[i
     [scene] = replace(graft, scale=0.7).predict([photo("a.png", size)])
     assert scene.classes.shape == scene.confidence.shape == size[::-1]
     assert scene.classes.dtype == scene.confidence.dtype == np.uint8
+
+
+def test_large_images_are_exact_where_a_halo_is_enough(graft: SceneGraft, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert graft.exact((3000, 3000, 3))
+    monkeypatch.setattr(tiles, "needed_halo", lambda network: None)
+    assert [graft.exact((1024, side, 3)) for side in (1024, 1025)] == [True, False]
+    assert _constant(0.5, 0.5).exact((3000, 3000))
 
 
 def test_images_are_answered_upright(graft: SceneGraft, photo) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ class _Red:
     def answer(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         classes = (image[..., 0] > 127).astype(np.uint8)
         return classes, np.where(classes == 1, 204, 102).astype(np.uint8)
+
+    def exact(self, shape: tuple[int, ...]) -> bool:
+        return shape[1] <= 12
 
     def coloured(self, classes: np.ndarray) -> np.ndarray:
         return np.array(self.colours, dtype=np.uint8)[classes]
@@ -68,6 +72,21 @@ def test_a_mask_holds_classes_and_shows_colours(photo, tmp_path: Path) -> None:
     assert (row.id, row.file, row.error) == (str(tmp_path / "in/a.png"), "a.png", "")
     np.testing.assert_allclose(row.shares, [0.75, 0.25])
     assert row.confidence == pytest.approx((0.25 * 204 + 0.75 * 102) / 255)
+
+
+def test_tiles_that_are_not_the_whole_are_said_once(photo, tmp_path: Path) -> None:
+    class Said(Progress):
+        said: ClassVar[list[str]] = []
+
+        def say(self, message: str) -> None:
+            self.said.append(message)
+
+    paths = [photo("in/small.png"), tmp_path / "in/a.png", tmp_path / "in/b.png"]
+    for path in paths[1:]:
+        Image.new("RGB", (13, 8)).save(path)
+    rows = _maps(paths, tmp_path / "out", progress=Said())
+    assert sorted(Path(row.id).name for row in rows if not row.exact) == ["a.png", "b.png"]
+    assert [("a.png" in line, "tiles" in line) for line in Said.said] == [(True, True)]
 
 
 def test_an_overlay_is_half_image_and_half_map(photo, tmp_path: Path) -> None:

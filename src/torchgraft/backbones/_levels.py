@@ -79,6 +79,41 @@ class Levels(nn.Module):
             return [found[_key(stride)] for stride in self._names][:count]
         return self._watched(x, count)
 
+    def after(self, z: Tensor, count: int) -> list[Tensor]:
+        """The levels beyond the first `count`, made from `z`, the last of these: B x C x H / stride x W / stride.
+
+        The network runs on a picture of nothing, and `z` takes the place of what it gives there. Right for networks in
+        which everything later is made from this map: see `splits`.
+        """
+        stride, wanted = list(self._names)[count - 1], list(self._names)[count:]
+        nothing = z.new_zeros(len(z), 3, _SMALLEST, _SMALLEST)
+        if self._graphs:
+            found = _Replaced(self.module.model, _key(stride), z).run(nothing)
+            return [found[_key(stride)] for stride in wanted]
+        hook = dict(self.module.named_modules())[self._names[stride]].register_forward_hook(
+            lambda _, __, ___: _first_channels(self.module, z, back=True).clone()
+        )
+        try:
+            return self._watched(nothing, len(self._names))[count:]
+        finally:
+            hook.remove()
+
+    def splits(self, count: int) -> bool:
+        """Whether `after` gives what the network itself does: tried on noise, once."""
+        if not 0 < count < len(self._names):
+            return False
+        x = _sample(self.module, _SMALLEST * 2)
+
+        def same() -> bool:
+            whole = self(x)
+            parts = self.after(whole[count - 1], count)
+            return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(whole[count:], parts, strict=True))
+
+        try:
+            return _in_eval(self, x, same)
+        except (RuntimeError, AssertionError):  # sizes don't fit: something goes past this map
+            return False
+
     def _watched(self, x: Tensor, count: int) -> list[Tensor]:
         """Run the module up to its level `count`.
 
@@ -196,10 +231,10 @@ def _watch(module: nn.Module, x: Tensor, events: list[Event]) -> None:
             hook.remove()
 
 
-def _first_channels(module: nn.Module, z: Any) -> Any:
-    """Timm's Swin and its like keep the channels last inside."""
+def _first_channels(module: nn.Module, z: Any, *, back: bool = False) -> Any:
+    """Timm's Swin and its like keep the channels last inside; `back`: as they keep them."""
     last = getattr(module, "channels_last", False) and isinstance(z, Tensor) and z.ndim == 4
-    return z.permute(0, 3, 1, 2) if last else z
+    return z.permute(*((0, 2, 3, 1) if back else (0, 3, 1, 2))) if last else z
 
 
 # torchvision's networks are graphs: sums at the end of a block are no modules, and no hook sees them.
@@ -218,6 +253,18 @@ class _Watch(fx.Interpreter):
             name = n.target if n.op == "call_module" else ""
             self.events.append(Event(name, tuple(z.shape), z, z._version, n))
         return z
+
+
+class _Replaced(fx.Interpreter):
+    """Run a graph that gives levels, but with a map in the place of one of them."""
+
+    def __init__(self, module: fx.GraphModule, key: str, z: Tensor) -> None:
+        super().__init__(module)
+        output = next(node for node in module.graph.nodes if node.op == "output")
+        self.node, self.z = output.args[0][key], z
+
+    def run_node(self, n: fx.Node) -> Any:
+        return self.z.clone() if n is self.node else super().run_node(n)
 
 
 def _inner(module: nn.Module) -> nn.Module:

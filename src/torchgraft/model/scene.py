@@ -60,7 +60,8 @@ class SceneGraft:
     `tuned` holds its weights where they were trained further, `colours` an RGB colour for each class.
 
     `views` names further aligned pictures of a scene that it joins with the image (see `model.views`), found beside it
-    in `views/<name>/` or given; one that is missing is done without.
+    in `views/<name>/` or given; one that is missing is done without. `joined` names further backbones whose levels the
+    decoder reads beside those of `source` (see `model.joined`), `saliency` maps made of the pixels (`model.saliency`).
     """
 
     source: str | None
@@ -73,6 +74,8 @@ class SceneGraft:
     backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     views: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
+    saliency: tuple[str, ...] = ()
     task: ClassVar[str] = "segmentation"
     modality: ClassVar[str] = "image"
     gives: ClassVar[str] = "map"
@@ -136,6 +139,15 @@ class SceneGraft:
         classes, confidence = predict_map(self.network, small, temperature=self.temperature)
         return tuple(resized(one, shape, smooth=False) for one in (classes, confidence))
 
+    def exact(self, shape: tuple[int, ...]) -> bool:
+        """Whether the answer for an image of H x W is what the network says of the whole: not where it is seen in tiles
+        by a network that averages over the image inside (squeeze and excitation).
+        """
+        from torchgraft.model.tiles import TILE, needed_halo
+
+        small = self.source is None or max(scaled_shape(shape[:2], self.scale)) <= TILE
+        return small or needed_halo(self.network) is not None
+
     def coloured(self, classes: np.ndarray) -> np.ndarray:
         """A map of classes as H x W x 3 uint8 in the classes' colours; what is no class is white."""
         table = np.full((IGNORE + 1, 3), _WHITE, dtype=np.uint8)
@@ -151,6 +163,12 @@ class SceneGraft:
             from torchgraft.model.views import ViewNetwork
 
             built = ViewNetwork.of(self.backbone, self.decoder.name, len(self.classes), views=1 + len(self.views))
+        elif self.joined or self.saliency:
+            from torchgraft.model.joined import joined_network
+
+            more = [loaded(name, None, self.backbones[name]["revision"]) for name in self.joined]
+            width = len(self.classes)
+            built = joined_network([self.backbone, *more], self.decoder.name, width, saliency=self.saliency)
         else:
             built = SceneNetwork.of(self.backbone, self.decoder.name, len(self.classes), **self.decoder.options)
         fill(built.decoder, self.decoder.arrays)
@@ -189,6 +207,8 @@ class SceneGraft:
             "temperature": self.temperature,
             "scale": self.scale,
             "views": list(self.views),
+            "joined": list(self.joined),
+            "saliency": list(self.saliency),
             "source": self.source,
             "backbones": {name: dict(about) for name, about in self.backbones.items()},
             "decoder": {"name": self.decoder.name, "options": dict(self.decoder.options)},
@@ -215,6 +235,8 @@ class SceneGraft:
                 backbones=config["backbones"],
                 tuned=Tuned.from_state(config["tuned"], arrays),
                 views=tuple(config.get("views", ())),
+                joined=tuple(config.get("joined", ())),
+                saliency=tuple(config.get("saliency", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
@@ -252,6 +274,8 @@ def _refuse_strange(config: Mapping[str, Any], decoder: Decoder) -> None:
     source, width = config["source"], len(config["classes"])
     if (source is None) != (decoder.name == CONSTANT) or (source is not None and source not in config["backbones"]):
         raise ValueError(f"decoder {decoder.name!r} on source {source!r}")
+    if any(name not in config["backbones"] for name in config.get("joined", ())):
+        raise ValueError(f"backbones {config['joined']}, of which not all are described")
     if not 0 < width <= IGNORE or len(config["colours"]) != width:
         raise ValueError(f"{width} classes and {len(config['colours'])} colours")
     if not (0 < config["temperature"] < np.inf and 0 < config["scale"] < np.inf):

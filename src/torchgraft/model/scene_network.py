@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -59,8 +60,12 @@ class SceneNetwork(nn.Module):
         """B x classes x H x W logits. `mean` B x C: of the whole image, where x is a part (see `whole_mean`)."""
         height, width = x.shape[2:]
         z = self._prepared(x)
+        return self.decoded(self.levels(z), tuple(z.shape[2:]), mean)[:, :, :height, :width]
+
+    def decoded(self, maps: Sequence[Tensor], size: tuple[int, int], mean: Tensor | None = None) -> Tensor:
+        """B x classes x H x W logits of all levels of photos that are filled up to `size`; `mean` as in `forward`."""
         more = {} if mean is None else {"mean": mean}
-        return self.decoder(self.levels(z), tuple(z.shape[2:]), **more)[:, :, :height, :width]
+        return self.decoder(maps, size, **more)
 
     def logits(self, x: Tensor) -> Tensor:
         """B x classes x H x W logits."""

@@ -10,40 +10,24 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchgraft.core.errors import DataError, OptionError, UserError
+from torchgraft.model._stages import SQUARE, Fields, Piece, Staged, Window, fields, pixels
 from torchgraft.model.scene_network import SceneNetwork
 
 TILE = 1024
-"""Pixels of a side: with Lite0 the process then peaks at 1.8 GB, and halos cost up to x3.8 the work of the whole."""
-_LONGEST = 8192
+"""Pixels of a side: halos cost up to x3.8 the work of the whole in the coarse half of a network."""
+
 _BLIND = 512
 """The halo of a network that has none which is enough (it averages over the image in every block)."""
 
-Piece = tuple[slice, slice]
-"""Rows and columns."""
-
-
-@dataclass(frozen=True)
-class _Window:
-    """A tile, and what the network sees of the image to compute it."""
-
-    tile: Piece
-    seen: Piece
-
-    def core(self, stride: int = 1) -> Piece:
-        """The tile inside the map of the window at a stride; to the map's end where the window ends with the tile."""
-        pairs = zip(self.tile, self.seen, strict=True)
-        return tuple(
-            slice((t.start - s.start) // stride, None if t.stop == s.stop else (t.stop - s.start) // stride)
-            for t, s in pairs
-        )
+_KNOWN: WeakKeyDictionary[SceneNetwork, Fields] = WeakKeyDictionary()
 
 
 def tiled(
@@ -52,8 +36,10 @@ def tiled(
     """(rows, columns, logits C x h x w) of each tile of an image H x W x 3 uint8, row by row.
 
     `image` is an array, `np.memmap`, or anything with a shape that gives arrays when it is sliced. Memory depends on
-    `tile` and `halo` alone. `halo` None: what the network needs (`needed_halo`); an image that one window covers is
-    seen at once. A decoder that reads the mean over the image (DeepLabV3+) costs a first pass of the encoder.
+    `tile`, `halo` and the width of a band of the image at the network's stride 8 alone (see `_stages`): with Lite0 the
+    process peaks at 0.5 GB for 1 megapixel and at 0.7 for 64. `halo` None: what the network needs (`needed_halo`); an
+    image of one tile is seen at once. A decoder that reads the mean over the image (DeepLabV3+) costs a first pass of
+    the encoder.
 
     Raises `DataError` for an image of another shape or type, `OptionError` for a size that is no multiple of the
     coarsest stride, `UserError` for a network that is not in eval mode.
@@ -61,18 +47,38 @@ def tiled(
     _check(network, image, tile, halo)
     height, width = image.shape[:2]
     if max(height, width) <= tile:
-        halo = 0  # nothing is around the one tile, and finding a halo takes as long as a small photo
-    halo = _halo(network) if halo is None else halo
+        with torch.inference_mode():
+            yield slice(0, height), slice(0, width), network(pixels(network, image, np.s_[:, :]))[0]
+        return
+    known = _fields(network)
+    halo = (_BLIND if known.whole is None else known.whole) if halo is None else halo
     windows = [
-        _Window((rows, columns), (seen_rows, seen_columns))
+        Window((rows, columns), (seen_rows, seen_columns))
         for rows, seen_rows in _along(height, tile, halo, network.multiple)
         for columns, seen_columns in _along(width, tile, halo, network.multiple)
     ]
     with torch.inference_mode():
-        mean = _mean(network, image, windows) if network.sees_all and len(windows) > 1 else None
+        run = Staged(network, image, known, min(tile, SQUARE)) if known.count else _AtOnce(network, image)
+        mean = _mean(network, run, windows) if network.sees_all else None
         for window in windows:
-            rows, columns = window.core()
-            yield *window.tile, network(_pixels(network, image, window), mean)[0, :, rows, columns]
+            yield from run.logits(window, mean)
+            _leave_memory(image)
+
+
+class _AtOnce:
+    """A window as one picture: of networks that can't be run in stages."""
+
+    def __init__(self, network: SceneNetwork, image: Any) -> None:
+        self.network, self.image = network, image
+
+    def coarse(self, seen: Piece) -> list[Tensor]:
+        """All levels in a part of the image."""
+        return self.network.features(pixels(self.network, self.image, seen))
+
+    def logits(self, window: Window, mean: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
+        """(rows, columns, logits C x h x w) of a tile."""
+        rows, columns = window.core()
+        yield *window.tile, self.network(pixels(self.network, self.image, window.seen), mean)[0, :, rows, columns]
 
 
 def predict_map(
@@ -108,37 +114,16 @@ def predict_map(
 
 
 def needed_halo(network: SceneNetwork) -> int | None:
-    """Pixels around a tile that its logits can depend on, a multiple of the coarsest stride; None: all of them.
-
-    Found by a stripe with a few columns that are not a number: NaN goes through every sum it is part of, so columns
-    that stay numbers do not depend on them. None for networks that average over the image inside (squeeze and
-    excitation): for these no tiles are exact.
+    """Pixels around a tile that its logits can depend on, a multiple of the coarsest stride; None: all of them, in
+    networks that average over the image inside. For these no tiles are exact.
     """
-    unit, length = network.multiple, 512
-    while length <= _LONGEST:
-        reach = _reach(network, unit, length)
-        if reach is not None:
-            return -(-reach // unit) * unit
-        length *= 2
-    return None
+    return _fields(network).whole
 
 
-def _reach(network: SceneNetwork, unit: int, length: int) -> int | None:
-    """Columns beyond a block of NaN in the middle that it spoils, or None where it spoils an end of the stripe."""
-    start = length // 2 // unit * unit
-    device = network.scale.device
-    x = torch.zeros(1, 3, 2 * unit, length, device=device)
-    x[..., start : start + unit] = torch.nan
-    with torch.inference_mode():
-        mean = torch.zeros(1, network.levels.channels[-1], device=device) if network.sees_all else None
-        spoiled = network(x, mean).isnan().any(1).any(1)[0].nonzero()[:, 0]
-    first, last = int(spoiled.min()), int(spoiled.max())
-    return None if first == 0 or last == length - 1 else max(start - first, last - (start + unit - 1))
-
-
-def _halo(network: SceneNetwork) -> int:
-    found = needed_halo(network)
-    return _BLIND if found is None else found
+def _fields(network: SceneNetwork) -> Fields:
+    if network not in _KNOWN:
+        _KNOWN[network] = fields(network)
+    return _KNOWN[network]
 
 
 def _along(length: int, tile: int, halo: int, unit: int) -> list[tuple[slice, slice]]:
@@ -149,24 +134,16 @@ def _along(length: int, tile: int, halo: int, unit: int) -> list[tuple[slice, sl
     return [(cut, slice(max(0, cut.start - halo), min(length, cut.stop + halo))) for cut in cuts]
 
 
-def _mean(network: SceneNetwork, image: Any, windows: list[_Window]) -> Tensor:
+def _mean(network: SceneNetwork, run: Staged | _AtOnce, windows: list[Window]) -> Tensor:
     """The mean over the image of what the decoder averages: 1 x C, from the inner parts of all windows."""
     total, places, stride = 0, 0, network.levels.strides[-1]
     for window in windows:
-        coarse = network.features(_pixels(network, image, window))[-1]
         rows, columns = window.core(stride)
-        inner = coarse[:, :, rows, columns]
+        inner = run.coarse(window.seen)[-1][:, :, rows, columns]
         total = total + inner.double().sum((2, 3))
         places += inner.shape[2] * inner.shape[3]
-        _leave_memory(image)
+        _leave_memory(run.image)
     return (total / places).to(network.scale.dtype)
-
-
-def _pixels(network: SceneNetwork, image: Any, window: _Window) -> Tensor:
-    """1 x 3 x h x w, a copy: what is read may be a file that can't be written."""
-    rows, columns = window.seen
-    x = torch.from_numpy(np.array(image[rows, columns])).to(network.scale.device)
-    return x.permute(2, 0, 1)[None]
 
 
 def _leave_memory(array: Any) -> None:

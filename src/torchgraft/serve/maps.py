@@ -26,6 +26,10 @@ CLASSES = "classes.txt"
 _MASK, _OVERLAY = ".png", "_overlay.jpg"
 _ROWS = 256
 """Rows of an image that are counted and painted at once: what is needed beside large images stays small."""
+_TILED = (
+    "large images are seen in tiles, and this network averages over what it sees: answers can differ a little from "
+    "those for the whole image."
+)
 _LONGEST = 65_500
 """Pixels of the longer side of a JPEG."""
 
@@ -40,6 +44,10 @@ class Mapper(Protocol):
         """H x W x 3 uint8 -> classes and confidence, both H x W uint8."""
         ...
 
+    def exact(self, shape: tuple[int, ...]) -> bool:
+        """Whether an image of H x W is answered as a whole, or in tiles that give the same."""
+        ...
+
     def coloured(self, classes: np.ndarray) -> np.ndarray:
         """H x W classes -> H x W x 3 uint8."""
         ...
@@ -48,7 +56,8 @@ class Mapper(Protocol):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MapRow:
     """What the map of one image says: the mask's `file` in the folder, the share of its pixels that each of C classes
-    has (`shares`, in 0..1), and their mean `confidence`. Where the image can't be read, `error` says why.
+    has (`shares`, in 0..1), and their mean `confidence`. Where the image can't be read, `error` says why. Not `exact`:
+    seen in tiles that can differ from the whole.
     """
 
     id: str
@@ -56,6 +65,7 @@ class MapRow:
     shares: np.ndarray | None = None
     confidence: float | None = None
     error: str = ""
+    exact: bool = True
 
 
 def predict_maps(
@@ -101,10 +111,15 @@ def _written(
 ) -> Iterator[MapRow]:
     lines = [" ".join(name.split()) for name in graft.classes]
     write_text(folder / CLASSES, "\n".join(lines) + "\n")
+    told = False
     with progress.bar(f"{len(items)} images", len(items)) as bar:
         for item in items:
             failed = MapRow(id=item.id, error=item.error)
-            yield failed if item.error else _one(graft, item, names[item.value], folder, overlay)
+            row = failed if item.error else _one(graft, item, names[item.value], folder, overlay)
+            if not (row.exact or told):
+                told = True
+                progress.say(f"note: {item.id}: {_TILED}")
+            yield row
             bar.advance()
 
 
@@ -125,7 +140,8 @@ def _one(graft: Mapper, item: Item, name: PurePosixPath, folder: Path, overlay: 
             _write(folder / _with(name, _OVERLAY), picture, "JPEG", quality=90)
     except OSError as error:  # of this name alone: what stands in the way of all of them is a `StorageError`
         return MapRow(id=item.id, error=f"its map can't be written: {error.strerror or error}")
-    return MapRow(id=item.id, file=str(file), shares=shares, confidence=float(confidence.mean()) / 255)
+    sure = float(confidence.mean()) / 255
+    return MapRow(id=item.id, file=str(file), shares=shares, confidence=sure, exact=graft.exact(image.shape))
 
 
 def _mask(classes: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
