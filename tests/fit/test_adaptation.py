@@ -209,6 +209,19 @@ def test_a_method_by_name(pair: Path) -> None:
     assert "side with it" not in run.sentence, "alone it has no vote"
 
 
+def test_two_are_no_committee_and_those_behind_them_vote(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Source-only and two of three pass: the first of them is the candidate; the one that lost 2 points votes too."""
+    kept = {adaptation.align.MARGIN: [0, 1, 2], adaptation.align.BENCH: [0, 1, 2, 3]}
+    monkeypatch.setattr(adaptation.align.Rehearsal, "passing", lambda self, margin: kept[margin])
+    asked = []
+    tests = adaptation._guard.tests
+    monkeypatch.setattr(adaptation._guard, "tests", lambda evidence: asked.append(evidence) or tests(evidence))
+    run = adaptation.run(options(pair, method="coral,sa,l2"), SILENT)
+    assert [one.name for one in run.ladder] == ["source-only", "coral", "sa", "l2"]
+    assert asked[0].votes.shape[0] == 2, "sa and l2, and not coral for itself"
+    np.testing.assert_array_equal(asked[0].adapted, run.ladder[1].probabilities)
+
+
 def test_nobody_passes_the_rehearsal(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adaptation.align.Rehearsal, "passing", lambda self, margin: [0])
     run = adaptation.run(options(pair, method=FAST), SILENT)

@@ -14,7 +14,6 @@ from torchgraft import backbones
 from torchgraft.backbones import Levels
 from torchgraft.core.errors import DataError, OptionError, UserError
 from torchgraft.core.types import ImagePreprocessing
-from torchgraft.model._stages import Staged, fields
 from torchgraft.model.decoders import decoder
 from torchgraft.model.scene_network import SceneNetwork
 from torchgraft.model.tiles import needed_halo, predict_map, tiled
@@ -89,31 +88,6 @@ def test_the_halo_by_hand() -> None:
     """
     assert needed_halo(_network()) == 16
     assert needed_halo(_network(squeeze=True)) is None
-
-
-def test_stages_see_what_their_parts_see() -> None:
-    """Fine maps at strides 2 and 4 see 3 pixels on, the decoder 3 before and 10 on (half of 8 and of 4, 8 of a
-    place): in multiples of 8.
-    """
-    found = fields(_network())
-    assert (found.count, found.fine, found.decoder) == (2, 8, 8)
-    assert fields(_network(squeeze=True)).count == 0
-
-
-def test_windows_from_the_top_share_their_fine_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each square of the last fine level once, and its memory used again further down."""
-    network, image = _network(), _image(300, 100)
-    run, made = Staged(network, image, fields(network), 32), []
-    kept = run._fine
-    monkeypatch.setattr(run, "_fine", lambda part: made.append(part) or kept(part))
-    for top in (0, 64, 128, 192):
-        part = (slice(top, top + 96), slice(0, 100))
-        whole = network.features(torch.from_numpy(image).permute(2, 0, 1)[None])[2]
-        halo = 8 if top else 0
-        found = run.coarse(part)[0][0, :, halo // 8 : -1]
-        torch.testing.assert_close(found, whole[0, :, (top + halo) // 8 : (top + 96) // 8 - 1], atol=1e-5, rtol=0)
-    assert len(made) == len({(rows.start, columns.start) for rows, columns in made})
-    assert len(run.bands) + len(run.spare) == 3
 
 
 def test_lite0_needs_what_its_convolutions_add_up_to() -> None:

@@ -16,10 +16,12 @@ from torchgraft.align._members import (
     weights,
 )
 from torchgraft.align.base import Aligned, Domains, align
-from torchgraft.align.committee import MARGIN, rehearsed, teach
+from torchgraft.align.committee import BENCH, MARGIN, QUORUM, rehearsed, teach
 
 __all__ = [
+    "BENCH",
     "MARGIN",
+    "QUORUM",
     "MEMBERS",
     "SOURCE_ONLY",
     "Aligned",

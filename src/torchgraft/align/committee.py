@@ -18,6 +18,12 @@ from torchgraft.model import LinearHead, as_sure_as
 MARGIN = 0.01
 """Accuracy that a method may lose against source-only in the rehearsal."""
 
+BENCH = 0.03
+"""What it may lose to be asked still whose side it is on, where too few pass to be a committee."""
+
+QUORUM = 3
+"""Methods beside source-only that make a committee: of two, one outvotes nobody."""
+
 _CLUSTERS = "centroids"
 """The method whose passing says that the classes are clusters."""
 

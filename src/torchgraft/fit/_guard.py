@@ -102,7 +102,7 @@ def _agreement(evidence: Evidence) -> Test:
     H(p), on all. Each with a 95 % interval by resampling the target's samples.
     """
     words = ""
-    if len(evidence.votes) > 1:  # one alone can only side with itself
+    if len(evidence.votes) > 1:  # one alone is no vote
         rows = np.flatnonzero(evidence.base.argmax(1) != evidence.adapted.argmax(1))
         sides = [
             evidence.weights @ (evidence.votes[:, rows] == p.argmax(1)[rows]) for p in (evidence.adapted, evidence.base)

@@ -106,7 +106,7 @@ def run(options: FitOptions, progress: Progress) -> Adaptation:
 
 @dataclass(kw_only=True, eq=False)
 class _Prepared:
-    """Both domains in one space, and the answers of all members; a rung may still be added to `ladder`."""
+    """Both domains in one space, and the answers of those that vote; a rung may still be added to `ladder`."""
 
     space: Space
     x: np.ndarray
@@ -114,7 +114,7 @@ class _Prepared:
     several: tuple[_several.Source, ...]
     given: align.Domains
     ladder: list[Candidate]
-    answers: list[Answer]
+    voters: list[Answer]
     gap: dict
     skipped: list[Skipped]
 
@@ -146,9 +146,9 @@ def _prepared(options, domains, sources, wanted, progress) -> _Prepared:
     able = align.able(given, wanted.members)
     skipped = [Skipped(name=one.name, reason=align.unable(given, one)) for one in wanted.members if one not in able]
     rehearsal = align.rehearse(given, able, seed=options.seed, progress=progress)
-    ladder, answers = _ladder(given, able, rehearsal, rehearsal.passing(align.MARGIN), progress)
+    ladder, voters = _ladder(given, able, rehearsal, progress)
     return _Prepared(
-        space=space, x=x, words=words, several=several, given=given, ladder=ladder, answers=answers,
+        space=space, x=x, words=words, several=several, given=given, ladder=ladder, voters=voters,
         gap=_gap(given, rehearsal, ladder[0], options.seed), skipped=skipped,
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ def _finished(options, domains, sources, found: _Prepared, clock) -> Adaptation:
     def labelled(*candidates: Candidate) -> tuple[np.ndarray, ...] | None:
         return (samples.y[few], *map(answered, candidates)) if len(few) else None
 
-    index, tests, sentence = _choose(options, found.given, ladder, found.answers, found.gap, labelled)
+    index, tests, sentence = _choose(options, found.given, ladder, found.voters, found.gap, labelled)
     return Adaptation(
         domains=domains, sources=sources, space=found.space, x=found.x, gap=found.gap, ladder=tuple(ladder),
         index=index, tests=tuple(tests), skipped=(*sources.skipped, *found.skipped), several=found.several,
@@ -190,9 +190,14 @@ def answers_of(one: Candidate, x: np.ndarray, beside: Any) -> np.ndarray:
     return softmax(one.head.logits(align.joined(one.aligned.target.transform(x), beside)), axis=1)
 
 
-def _ladder(given, able, rehearsal, passing, progress) -> tuple[list[Candidate], list[Answer]]:
-    """Source-only, every method as a student of its own answers, and the student of all that passed."""
+def _ladder(given, able, rehearsal, progress) -> tuple[list[Candidate], list[Answer]]:
+    """Source-only, every method as a student of its own answers, and the student of all that passed; who votes.
+
+    Where those that passed are no committee, the first of them is what can be shipped, and the others vote on it with
+    those that lose a little more in the rehearsal.
+    """
     ladder: list[Candidate] = []
+    passing = rehearsal.passing(align.MARGIN)
     answers: list[Answer] = []
     c = align.penalty(given)
     with progress.bar("aligning the domains", len(able)) as bar:
@@ -205,14 +210,15 @@ def _ladder(given, able, rehearsal, passing, progress) -> tuple[list[Candidate],
             about = {"passed": i in passing, "note": note, "seconds": time.monotonic() - start}
             ladder.append(_candidate(given, taught, member.name if i else "source-only", rehearsal.right[i], about))
             bar.advance()
-    answers = [answers[i] for i in passing]
-    if len(answers) > 2:
-        start = time.monotonic()
-        taught = align.teach(given, answers, c)
-        about = {"passed": True, "note": f"{len(answers)} of {len(able)} methods{taught.note}"}
-        about["seconds"] = time.monotonic() - start
-        ladder.append(_candidate(given, taught, COMMITTEE, align.rehearsed(rehearsal, passing, given.ys), about))
-    return ladder, answers
+    if len(passing) - 1 < max(2, min(align.QUORUM, len(able) - 1)):  # two that were asked for by name are enough
+        return ladder, [answers[i] for i in rehearsal.passing(align.BENCH) if i]
+    start = time.monotonic()
+    members = [answers[i] for i in passing]
+    taught = align.teach(given, members, c)
+    about = {"passed": True, "note": f"{len(members)} of {len(able)} methods{taught.note}"}
+    about["seconds"] = time.monotonic() - start
+    ladder.append(_candidate(given, taught, COMMITTEE, align.rehearsed(rehearsal, passing, given.ys), about))
+    return ladder, members[1:]
 
 
 def _through_backbone(options, wanted, given, sources, progress, start) -> Candidate:
@@ -282,7 +288,7 @@ def _gap(given: align.Domains, rehearsal: align.Rehearsal, base: Candidate, seed
     }
 
 
-def _choose(options, given, ladder, answers, measured, few) -> tuple[int, list[_guard.Test], str]:
+def _choose(options, given, ladder, voters, measured, few) -> tuple[int, list[_guard.Test], str]:
     """The rung to ship: the committee, or the asked-for method, where the guard lets it pass; else source-only."""
     rest = [i for i, one in enumerate(ladder) if i and one.passed]
     if not rest:
@@ -292,12 +298,12 @@ def _choose(options, given, ladder, answers, measured, few) -> tuple[int, list[_
     best = len(ladder) - 1 if last.name == COMMITTEE or last.tuned else rest[0]
     base, adapted = ladder[0], ladder[best]
     base_right = base.right if adapted.base_right is None else adapted.base_right
-    voted = answers[1:]
+    voters = [one for one in voters if one.member.name != adapted.name]
     evidence = _guard.Evidence(
         base=base.probabilities,
         adapted=adapted.probabilities,
-        votes=np.stack([one.probabilities.argmax(1) for one in voted]) if voted else np.zeros((0, len(given.xt))),
-        weights=align.weights(voted),
+        votes=np.stack([one.probabilities.argmax(1) for one in voters]) if voters else np.zeros((0, len(given.xt))),
+        weights=align.weights(voters),
         source=np.stack([base_right, adapted.right]) if len(adapted.right) else None,
         prior=np.array(measured["prior_source"]),
         p_gap=measured["p"],
