@@ -118,7 +118,7 @@ def _trained(name: str, problem: Problem, backbone, epochs: int, *, probe: bool)
         step = training._step(training.setting.probe.heads[0], fit)
     else:
         torch.manual_seed(0)
-        loss = DenseLoss(DenseLossOptions(class_weight="balanced"), problem.masks.counts[fit].sum(0))
+        loss = DenseLoss(_loss(), problem.masks.counts[fit].sum(0))
         step = PixelClassifier(SceneNetwork.of(backbone, "linear", len(problem.classes)), loss)
         training._groups = _all_layers
     training._train(step, fit, held if probe else None, epochs, "train")
@@ -128,6 +128,12 @@ def _trained(name: str, problem: Problem, backbone, epochs: int, *, probe: bool)
     if name:
         print(f"| {name} | {epochs} | {miou(counts):.3f} | {took:.0f} | {classes} |", flush=True)
     return took
+
+
+def _loss() -> DenseLossOptions:
+    """That of a run with its defaults."""
+    options = scene_lp_ft.Options()
+    return DenseLossOptions(name=options.loss, class_weight=options.class_weight)
 
 
 def _all_layers(step: PixelClassifier):
@@ -169,7 +175,7 @@ def _steps(arguments: argparse.Namespace) -> None:
 
 def _our_rate(backbone, classes: int, loader, counts: np.ndarray, steps: int, turn: int) -> float:
     network = SceneNetwork.of(backbone, "linear", classes)
-    step = PixelClassifier(network, DenseLoss(DenseLossOptions(class_weight="balanced"), counts))
+    step = PixelClassifier(network, DenseLoss(_loss(), counts))
 
     def groups(step: PixelClassifier):
         set_norm(step.network.levels, "affine")

@@ -244,8 +244,12 @@ def test_it_can_be_exported(lite0: Backbone) -> None:
 
 @pytest.mark.parametrize(
     ("provider", "name"),
-    [(timm, "resnet10t"), (timm, "mobilenetv3_small_050")]
-    + [(torchvision, "mobilenet_v3_small"), (torchvision, "resnet18")],
+    [
+        (timm, "resnet10t"),
+        (timm, "mobilenetv3_small_050"),
+        (torchvision, "mobilenet_v3_small"),
+        (torchvision, "resnet18"),
+    ],
 )
 def test_later_levels_are_made_from_an_earlier_one(provider, name: str) -> None:
     levels = Levels(_settled(provider.cut(provider.build(name), 224).module), 224).eval()

@@ -77,6 +77,22 @@ def test_the_backbone_learns_and_its_changes_are_kept(task: Task) -> None:
         assert not any("running" in name for name in found.tuned.arrays), "BatchNorm keeps its statistics"
 
 
+def test_fixmatch_sees_the_target_augmented_twice(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    adapted = _end_to_end.adapt_network
+    monkeypatch.setattr(_end_to_end, "adapt_network", lambda *a, **k: given.append(k["strong"]) or adapted(*a, **k))
+    settings = {"epochs": 1, "batch": 16, "width": 8}
+    for method in ("pseudo_label", "mcc"):
+        train(task, method, settings, seed=0, deadline=time.monotonic() + 300, progress=SILENT)
+    strong, none = given
+    assert none is None and len(strong) == 48
+    rows = np.arange(4)
+    plain = _end_to_end._loader(task, task.target, None, SILENT)
+    pictures = [one.load(rows, torch.Generator().manual_seed(0)).inputs[0] for one in (strong, plain)]
+    assert pictures[0].shape == pictures[1].shape
+    assert not torch.equal(*pictures)
+
+
 def test_changes_of_a_module_are_those_tensors(task: Task) -> None:
     module = _end_to_end._network(task).module
     assert Tuned.of(task.backbone, module).arrays == {}

@@ -13,6 +13,8 @@ from torchgraft.adapt.base import AdaptOptions, DomainNet, Net
 from torchgraft.train.loss import cross_entropy
 
 SOURCE = True
+STRONG = True
+"""It has use for the target once more, augmented more strongly."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,9 +24,6 @@ _DRAWN = 300
 _ABSENT = 0.1
 """A class that gets less than this share of what it has in the source may be missing from the target."""
 
-_UNSURE = 0.15
-"""How much more of the target than of the source may be under the threshold before a class is thought unknown."""
-
 
 def report_of(found: Adaptation, options: FitOptions, path: Path) -> Report:
     """The report; the test split is looked at here, once, where there is one."""
@@ -141,14 +138,14 @@ def _doubts(found: Adaptation) -> list[Finding]:
     if absent:
         message = f"hardly a sample of the target is taken for {', '.join(absent)}: these classes may be missing there"
         doubts.append(Finding(kind="partial", severity="warning", count=len(absent), message=message))
-    more = gap["unsure_target"] - gap["unsure_source"]
-    if more > _UNSURE:
+    if gap["open_set"]:
         message = (
-            f"{100 * gap['unsure_target']:.0f} % of the target is under the confidence at which source-only answers, "
-            f"{100 * gap['unsure_source']:.0f} % of the source is: there may be classes that the source lacks"
+            f"{100 * gap['unsure_target']:.0f} % of the target is answered with less confidence than "
+            f"{100 * gap['unsure_source']:.0f} % of the source: there may be classes that the source lacks"
         )
-        doubts.append(Finding(kind="open_set", severity="warning", count=round(more * len(found.rows(TARGET))),
-                              message=message, action="such samples are abstained on"))  # fmt: skip
+        count = round((gap["unsure_target"] - gap["unsure_source"]) * len(found.rows(TARGET)))
+        action = "look at those that source-only is least sure of: what is adapted gives them to known classes"
+        doubts.append(Finding(kind="open_set", severity="warning", count=count, message=message, action=action))
     return doubts
 
 

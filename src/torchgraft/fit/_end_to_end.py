@@ -20,7 +20,7 @@ from torchgraft.core.options import build
 from torchgraft.core.progress import Progress
 from torchgraft.features import compose
 from torchgraft.model import LinearHead, MlpHead, Tuned
-from torchgraft.train.augment import suggest
+from torchgraft.train.augment import AugmentOptions, suggest
 from torchgraft.train.loader import ImageLoader, TextLoader
 from torchgraft.train.norm import SMALL_BATCH, choose_norm
 from torchgraft.train.select import collapsed, information_maximisation
@@ -97,13 +97,15 @@ def train(
     network = _network(task)
     start = Net(network, first.net.bottleneck, first.net.head)
     source, target = (_loader(task, values, y, progress) for values, y in ((task.source, task.ys), (task.target, None)))
+    strong = _strong(task, progress) if registry.constant("adapt", method, "STRONG", default=False) else None
     normed = choose_norm(network, batch=SMALL_BATCH, backbone_frozen=False)[0] != "none"
     settings = {"norm": "affine" if normed else "", **settings}
     batch = build(options, settings, where=method).batch
-    planned, measuring = _plan(task, start, (source, target), batch, epochs, deadline - time.monotonic())
+    loaders = (source, target, *([strong] if strong else []))
+    planned, measuring = _plan(task, start, loaders, batch, epochs, deadline - time.monotonic())
     progress.say(f"{method} through {task.backbone.name}: {planned} epochs of {batch // 2} samples a domain and update")
     found = adapt_network(
-        method, network, task.zs.shape[1], source, target, n_classes=task.n_classes, start=start,
+        method, network, task.zs.shape[1], source, target, strong=strong, n_classes=task.n_classes, start=start,
         options={**settings, "epochs": planned}, seed=seed, validate=task.held, score=_score(first, task),
         deadline=deadline - measuring, progress=progress,
     )  # fmt: skip
@@ -150,9 +152,15 @@ def _loader(task: Task, values: Any, y: np.ndarray | None, progress: Progress) -
     return plain.augmented(suggest(len(values), task.n_classes, size, asymmetric=True)[0])
 
 
-def _plan(
-    task: Task, net: Net, loaders: tuple[Loader, Loader], batch: int, epochs: int, left: float
-) -> tuple[int, float]:
+def _strong(task: Task, progress: Progress) -> Loader | None:
+    """The target's photos under RandAugment and a covered rectangle (Sohn et al. 2020); of texts there is none."""
+    if task.backbone.modality == "text":
+        return None
+    plain = ImageLoader(task.target, None, task.backbone.preprocessing, classes=task.n_classes, progress=progress)
+    return plain.augmented(AugmentOptions(crop="centre", shift=0.125, randaugment=9, erasing=0.5))
+
+
+def _plan(task: Task, net: Net, loaders: tuple[Loader, ...], batch: int, epochs: int, left: float) -> tuple[int, float]:
     """Epochs: those asked for, or as many as make `_STEPS` updates; fewer where the time is short. And the seconds that
     an update and the measuring after it take, which are left when training is stopped.
     """
@@ -168,8 +176,8 @@ def _plan(
     return min(epochs or int(np.clip(math.ceil(_STEPS / updates), *_EPOCHS)), fits), last
 
 
-def _seconds_an_update(net: Net, loaders: tuple[Loader, Loader], half: int) -> float:
-    """Wall time of loading both halves of a batch and of a pass up and down.
+def _seconds_an_update(net: Net, loaders: tuple[Loader, ...], half: int) -> float:
+    """Wall time of loading all parts of a batch and of a pass up and down.
 
     The worse of two after a first: others may use the machine.
     """

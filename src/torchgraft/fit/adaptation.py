@@ -32,6 +32,15 @@ from torchgraft.model import Graft, LinearHead, MlpHead, Part, Tuned
 from torchgraft.model.prior import estimate_prior
 from torchgraft.tune.base import Skip, take
 
+_SELDOM = 0.05
+"""Share of held-out source samples that is less sure than what is sure enough of a known class."""
+
+_UNKNOWN = 0.3
+"""Share of the target that is less sure than that, from which classes are suspected that the source lacks. Between the
+domains of office10 2 to 25 % are, 19 to 43 % with two of ten classes unknown and 21 to 89 % with four; of the reviews 5
+to 8 %.
+"""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
@@ -273,6 +282,8 @@ def _gap(given: align.Domains, rehearsal: align.Rehearsal, base: Candidate, seed
     calibrated = evaluate.softmax(np.log(np.maximum(base.probabilities, 1e-12)), temperature)
     threshold = abstain(y, evaluate.softmax(logits, temperature))["threshold"]
     sure = evaluate.softmax(logits, temperature).max(1)
+    floor = float(np.quantile(sure, _SELDOM))
+    unsure = float((calibrated.max(1) < floor).mean())
     return {
         "mmd2": test.mmd2,
         "p": test.p_value,
@@ -283,8 +294,9 @@ def _gap(given: align.Domains, rehearsal: align.Rehearsal, base: Candidate, seed
         "prior_target": estimate_prior(calibrated, some).prior.tolist(),
         "temperature": temperature,
         "threshold": threshold,
-        "unsure_source": float((sure < threshold).mean()),
-        "unsure_target": float((calibrated.max(1) < threshold).mean()),
+        "unsure_source": float((sure < floor).mean()),
+        "unsure_target": unsure,
+        "open_set": unsure > _UNKNOWN,
     }
 
 

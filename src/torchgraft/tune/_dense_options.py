@@ -47,11 +47,11 @@ class DenseTrainOptions(DenseOptions):
     batch: int = 8
     decay: float = 0.01
     layer_decay: float = 1.0
-    loss: str = "ce"
+    loss: str = "ce+lovasz"
     class_weight: str = "balanced"
     flip: float = 0.5
     zoom: float = 1.5
-    colour: float = 0.2
+    colour: float = 0.1
     ema: float = 0.0
     tracker: str = ""
 
