@@ -66,7 +66,7 @@ def _taus(arguments: argparse.Namespace) -> None:
     print(f"{REACHED[arguments.against]} in % (mean of the draws), 8 networks.\n")
     shorts = list(IMAGENET)
     print(f"| set | draws | {' | '.join(shorts)} |\n|---|---|{'---|' * len(shorts)}")
-    reached, seeds = {}, {}
+    reached, seeds, again = {}, {}, {}
     for name in sets:
         draws = [row["seed"] for row in truth if row["set"] == name]
         done = {seed for seed in draws if draws.count(seed) == len(shorts)}  # those of all networks
@@ -76,6 +76,7 @@ def _taus(arguments: argparse.Namespace) -> None:
             continue
         wanted = {b: [_reached(row, arguments.against) for row in own if row["backbone"] == b] for b in shorts}
         reached[name] = np.array([100 * np.mean(wanted[b]) for b in shorts])
+        again[name] = _again(100 * np.array([wanted[b] for b in shorts]).T)
         print(f"| {name} | {len(done)} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
     found, cpu = {}, 0.0
     sets = [name for name in sets if seeds[name]]
@@ -90,10 +91,24 @@ def _taus(arguments: argparse.Namespace) -> None:
         lost = [regret(found[name][score], reached[name]) for name in sets]
         cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
         print(f"| {score} | {cells} | **{np.mean(taus):.2f}** | {np.mean(lost):.1f} |")
+    cells = " | ".join("{:.2f} ({:.1f})".format(*again[name]) for name in sets)
+    tau, points = np.mean([again[name] for name in sets], axis=0)
+    print(f"| another draw of the fine-tuning | {cells} | **{tau:.2f}** | {points:.1f} |")
     fits = sum(row["lp_ft_cpu"] for row in truth if row["seed"] in seeds[row["set"]])
     print(
         f"\nCPU seconds: features, kNN and probe {cpu:.0f}, the fine-tuning {fits:.0f}: {fits / cpu:.0f} times as much."
     )
+
+
+def _again(draws: np.ndarray) -> tuple[float, float]:
+    """(tau, regret) of each draw of the truth (draws x networks) against the mean of the others, on average: what who
+    fine-tunes all networks once would reach.
+    """
+    if len(draws) < 2:
+        return float("nan"), float("nan")
+    rest = [np.delete(draws, i, axis=0).mean(axis=0) for i in range(len(draws))]
+    pairs = list(zip(draws, rest, strict=True))
+    return float(np.mean([weighted_tau(*pair) for pair in pairs])), float(np.mean([regret(*pair) for pair in pairs]))
 
 
 def _reached(row: dict, against: str) -> float:

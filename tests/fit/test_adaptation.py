@@ -222,6 +222,14 @@ def test_two_are_no_committee_and_those_behind_them_vote(pair: Path, monkeypatch
     np.testing.assert_array_equal(asked[0].adapted, run.ladder[1].probabilities)
 
 
+def test_of_several_values_the_clearest_is_the_candidate(pair: Path) -> None:
+    run = adaptation.run(options(pair, method="coral", settings="ridge=0.1/1000"), SILENT)
+    assert [one.name for one in run.ladder] == ["source-only", "coral(ridge=0.1)", "coral(ridge=1000)"]
+    clear = [adaptation.information_maximisation(one.probabilities) for one in run.ladder[1:]]
+    assert [one.passed for one in run.ladder[1:]] == [clear[0] > clear[1], clear[0] < clear[1]]
+    assert any("another setting is clearer" in one.note for one in run.ladder[1:])
+
+
 def test_nobody_passes_the_rehearsal(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adaptation.align.Rehearsal, "passing", lambda self, margin: [0])
     run = adaptation.run(options(pair, method=FAST), SILENT)

@@ -76,7 +76,7 @@ def test_end_to_end_is_one_method_with_its_settings_and_a_committee_that_votes()
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"settings": "end_to_end=true"}, "takes one method that trains, got --method auto. Known: afn, cdan"),
+        ({"settings": "end_to_end=true"}, "takes one method that trains, got --method auto. Known: advent, afn, cdan"),
         ({"method": "coral", "settings": "end_to_end=true"}, "takes one method that trains"),
         ({"method": "dann,mcc", "settings": "end_to_end=true"}, "takes one method that trains"),
         ({"method": "dann", "settings": "end_to_end=2"}, "expects true or false, got 2"),

@@ -12,6 +12,7 @@ from torchgraft.align._members import (
     answer,
     penalty,
     rehearse,
+    titled,
     unable,
     weights,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "rehearse",
     "rehearsed",
     "teach",
+    "titled",
     "unable",
     "weights",
 ]

@@ -33,8 +33,13 @@ class Member:
     @property
     def name(self) -> str:
         """`standardise(mean)`, for people."""
-        told = ", ".join(str(value) if isinstance(value, str) else name for name, value in self.settings)
-        return f"{self.method}({told})" if told else self.method
+        return titled(self.method, self.settings)
+
+
+def titled(method: str, settings: Sequence[tuple[str, Any]]) -> str:
+    """A method with what was set: a word as it is, True by its name, other values with theirs."""
+    words = [str(v) if isinstance(v, str) else name if v is True else f"{name}={v}" for name, v in settings]
+    return f"{method}({', '.join(words)})" if words else method
 
 
 class Voter(Protocol):

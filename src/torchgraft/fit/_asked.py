@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torchgraft.core import registry
 from torchgraft.core.errors import OptionError, UnknownName, did_you_mean
 from torchgraft.core.options import build
 from torchgraft.fit import plan
-from torchgraft.fit.options import FitOptions
+from torchgraft.fit.options import FitOptions, plain
 from torchgraft.fit.plan import COMMITTEE
 
 END_TO_END = "end_to_end"
@@ -33,8 +34,8 @@ class Deep:
 
     @property
     def name(self) -> str:
-        """That of the method."""
-        return self.method
+        """That of the method, with what was set."""
+        return align.titled(self.method, self.settings)
 
     def answer(self, domains: align.Domains) -> Answer:
         """Train on the source and the unlabelled target; what the last epoch says of the target."""
@@ -59,12 +60,14 @@ class Deep:
 class Asked:
     """The `members` to try, source-only first; and the method, if any, that trains the backbone too, with `settings`.
 
-    Where a method trains end to end, the members are those of the committee: they vote on it.
+    Where a method trains end to end, the members are those of the committee: they vote on it. Of members that are one
+    method with different settings, asked for by name, one is to be chosen (`choose`).
     """
 
     members: tuple[Member | Deep, ...]
     end_to_end: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    choose: bool = False
 
 
 def asked(options: FitOptions) -> Asked:
@@ -85,7 +88,7 @@ def asked(options: FitOptions) -> Asked:
         )
     _refuse_unknown(given, names)
     if not whole:
-        return Asked(members=members(options.method, options.seed, given))
+        return Asked(members=members(options.method, options.seed, given), choose=bool(names))
     deep = plan.deep()
     if len(names) != 1 or names[0] not in deep:
         raise OptionError(
@@ -121,7 +124,7 @@ def asked_of_model(options: FitOptions) -> tuple[tuple[str, dict[str, Any]], ...
 def members(method: str, seed: int = 0, given: dict[str, Any] | None = None) -> tuple[Member | Deep, ...]:
     """Source-only and the methods to try: those asked for by name, or all that a committee is made of.
 
-    Each gets the settings of `given` that it knows.
+    Each gets the settings of `given` that it knows; where these have several values (`0.3/1/3`), it is there with each.
     """
     names = _names(method)
     if not names:
@@ -129,8 +132,8 @@ def members(method: str, seed: int = 0, given: dict[str, Any] | None = None) -> 
     deep, made = plan.deep(), []
     for name in names:
         room = "adapt" if name in deep else "align"
-        settings = tuple(sorted(_own(registry.get(room, name).Options, given or {}, name).items()))
-        made.append(Deep(name, seed, settings) if name in deep else Member(name, settings))
+        for settings in _variants(registry.get(room, name).Options, given or {}, name):
+            made.append(Deep(name, seed, settings) if name in deep else Member(name, settings))
     return (Member(SOURCE_ONLY), *made)
 
 
@@ -146,6 +149,16 @@ def _names(method: str) -> tuple[str, ...]:
     if not names:
         raise OptionError(f"--method expects auto or names like coral,jda, got {method!r}.")
     return names
+
+
+def _variants(kind: type, given: dict[str, Any], where: str) -> list[tuple[tuple[str, Any], ...]]:
+    """The settings that a method knows, with each of several values. Raises `OptionError` for those it can't use."""
+    own = sorted((name, value) for name, value in given.items() if name in kind.__dataclass_fields__)
+    values = [[plain(one) for one in v.split("/")] if isinstance(v, str) and "/" in v else [v] for _, v in own]
+    found = [tuple(zip((name for name, _ in own), each, strict=True)) for each in product(*values)]
+    for settings in found:
+        build(kind, dict(settings), where=where)
+    return found
 
 
 def _own(kind: type, given: dict[str, Any], where: str) -> dict[str, Any]:

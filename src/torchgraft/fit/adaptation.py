@@ -30,6 +30,7 @@ from torchgraft.fit.options import FitOptions
 from torchgraft.fit.plan import COMMITTEE
 from torchgraft.model import Graft, LinearHead, MlpHead, Part, Tuned
 from torchgraft.model.prior import estimate_prior
+from torchgraft.train.select import collapsed, information_maximisation
 from torchgraft.tune.base import Skip, take
 
 _SELDOM = 0.05
@@ -155,7 +156,7 @@ def _prepared(options, domains, sources, wanted, progress) -> _Prepared:
     able = align.able(given, wanted.members)
     skipped = [Skipped(name=one.name, reason=align.unable(given, one)) for one in wanted.members if one not in able]
     rehearsal = align.rehearse(given, able, seed=options.seed, progress=progress)
-    ladder, voters = _ladder(given, able, rehearsal, progress)
+    ladder, voters = _ladder(given, able, rehearsal, progress, choose=wanted.choose)
     return _Prepared(
         space=space, x=x, words=words, several=several, given=given, ladder=ladder, voters=voters,
         gap=_gap(given, rehearsal, ladder[0], options.seed), skipped=skipped,
@@ -199,9 +200,10 @@ def answers_of(one: Candidate, x: np.ndarray, beside: Any) -> np.ndarray:
     return softmax(one.head.logits(align.joined(one.aligned.target.transform(x), beside)), axis=1)
 
 
-def _ladder(given, able, rehearsal, progress) -> tuple[list[Candidate], list[Answer]]:
+def _ladder(given, able, rehearsal, progress, *, choose: bool) -> tuple[list[Candidate], list[Answer]]:
     """Source-only, every method as a student of its own answers, and the student of all that passed; who votes.
 
+    With `choose`, of one method with several settings only the one passes whose answers are clearest and most varied.
     Where those that passed are no committee, the first of them is what can be shipped, and the others vote on it with
     those that lose a little more in the rehearsal.
     """
@@ -219,7 +221,13 @@ def _ladder(given, able, rehearsal, progress) -> tuple[list[Candidate], list[Ans
             about = {"passed": i in passing, "note": note, "seconds": time.monotonic() - start}
             ladder.append(_candidate(given, taught, member.name if i else "source-only", rehearsal.right[i], about))
             bar.advance()
-    if len(passing) - 1 < max(2, min(align.QUORUM, len(able) - 1)):  # two that were asked for by name are enough
+    if choose:
+        passing = _one_of_each(able, answers, passing, np.bincount(given.ys, minlength=given.n_classes) / len(given.ys))
+        others = "another setting is clearer"
+        ladder = [one if i in passing or not one.passed else dataclasses.replace(one, passed=False, note=others)
+                  for i, one in enumerate(ladder)]  # fmt: skip
+    enough = len({one.method for one in able}) - 1 if choose else align.QUORUM
+    if len(passing) - 1 < max(2, min(align.QUORUM, enough)):  # two that were asked for by name are enough
         return ladder, [answers[i] for i in rehearsal.passing(align.BENCH) if i]
     start = time.monotonic()
     members = [answers[i] for i in passing]
@@ -228,6 +236,17 @@ def _ladder(given, able, rehearsal, progress) -> tuple[list[Candidate], list[Ans
     about["seconds"] = time.monotonic() - start
     ladder.append(_candidate(given, taught, COMMITTEE, align.rehearsed(rehearsal, passing, given.ys), about))
     return ladder, members[1:]
+
+
+def _one_of_each(able, answers, passing: list[int], prior: np.ndarray) -> list[int]:
+    """Of every method the passing member with the largest information maximisation that has not collapsed."""
+
+    def clear(i: int) -> float:
+        p = answers[i].probabilities
+        return -1.0 if collapsed(p, prior) else information_maximisation(p)
+
+    methods = dict.fromkeys(able[i].method for i in passing)
+    return [max((i for i in passing if able[i].method == method), key=clear) for method in methods]
 
 
 def _through_backbone(options, wanted, given, sources, progress, start) -> Candidate:

@@ -126,7 +126,7 @@ class FitOptions:
             name, equals, value = (part.strip() for part in piece.partition("="))
             if not equals or not name or not value:
                 raise OptionError(f"--settings expects name=value,name=value, got {piece!r}.")
-            values[name.replace("-", "_")] = _plain(value)
+            values[name.replace("-", "_")] = plain(value)
         return values
 
 
@@ -185,7 +185,7 @@ def _unreadable(parse: Callable[[str], Any], text: str) -> list[str]:
     return []
 
 
-def _plain(text: str) -> Any:
+def plain(text: str) -> Any:
     """A number or true/false where the text is one, as TOML spells them."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
