@@ -8,6 +8,9 @@ grey 128 in a damaged image, and the other half in a damaged dark view, so that 
 `--part edges`: the whole image, and its edge response (Sobel, of the grey picture) as a view. Each: the probe on either
 view alone, each way of joining both, and the joined one when a view is missing at prediction. The seconds of a joined
 row leave out the levels of both views, which are computed once for all of them.
+
+`--part backbones`: of the clean image alone, a probe on each of `--backbones`, and on all of them joined; here, too,
+joined rows leave out the levels.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from torchgraft.fit._inputs import load_data
 from torchgraft.fit._sources import gather
 from torchgraft.fit.options import FitOptions
 from torchgraft.fit.run import make_resources
-from torchgraft.tune import pixel_probe, view_fusion
+from torchgraft.tune import backbone_fusion, pixel_probe, view_fusion
 from torchgraft.tune._pixel_probe import _Rows
 from torchgraft.tune._scenes import answer
 from torchgraft.tune._view_fusion import _Fusing
@@ -49,15 +52,19 @@ def main() -> None:
     """Print one part's numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--part", default="halves", choices=("halves", "one", "none", "edges"))
+    parser.add_argument("--part", default="halves", choices=("halves", "one", "none", "edges", "backbones"))
     parser.add_argument("--fusion", nargs="+", default=FUSIONS, choices=FUSIONS)
+    parser.add_argument("--backbones", nargs="+", default=(BACKBONE, "packaged/efficientnet_lite1"))
     arguments = parser.parse_args()
+    if arguments.part == "backbones":
+        _backbones(_problem(arguments.data, tuple(arguments.backbones)))
+        return
     with tempfile.TemporaryDirectory() as folder:
         _part(arguments, Path(folder))
 
 
 def _part(arguments: argparse.Namespace, folder: Path) -> None:
-    plain = _problem(arguments)
+    plain = _problem(arguments.data, (BACKBONE,))
     first, second = {
         "halves": (_blanked, lambda x, half: _blanked(_dark(x, half), ~half)),
         "one": (_blanked, _dark),
@@ -79,8 +86,23 @@ def _part(arguments: argparse.Namespace, folder: Path) -> None:
         _joined(joining, fusion, name, clean)
 
 
-def _fitted(what: str, problem: Problem, fit: Callable, options, clean: np.ndarray | None) -> np.ndarray:
-    problem = replace(problem, resources=replace(problem.resources, shared={}, journal=Journal()))
+def _backbones(problem: Problem) -> None:
+    """Each backbone alone, and all of them joined."""
+    clean = None
+    for name in problem.resources.backbones:
+        options = pixel_probe.Options(source=name)
+        found = _fitted(name.rpartition("/")[2], problem, pixel_probe.fit, options, clean, fresh=False)
+        clean = found if clean is None else clean
+    for fusion in backbone_fusion.FUSIONS[1:]:
+        options = backbone_fusion.Options(joining=fusion)
+        _fitted(f"joined, {fusion}", problem, backbone_fusion.fit, options, clean, fresh=False)
+
+
+def _fitted(
+    what: str, problem: Problem, fit: Callable, options, clean: np.ndarray | None, *, fresh: bool = True
+) -> np.ndarray:
+    if fresh:
+        problem = replace(problem, resources=replace(problem.resources, shared={}, journal=Journal()))
     start = time.process_time()
     found = fit(problem, options)
     _row(what, found.counts, clean, problem.classes, f"{time.process_time() - start:.0f}", found.note)
@@ -113,11 +135,11 @@ def _row(what: str, counts: np.ndarray, clean: np.ndarray | None, classes, secon
     print(f"| {what} | {miou(counts.sum(0)):.3f} | {against} | {seconds} | {note} |", flush=True)
 
 
-def _problem(arguments: argparse.Namespace) -> Problem:
-    """CamVid as `graft fit` sees it, with the backbone at hand."""
-    options = FitOptions(target=str(arguments.data / "camvid"), backbone=BACKBONE)
+def _problem(data: Path, backbones: tuple[str, ...]) -> Problem:
+    """CamVid as `graft fit` sees it, with the backbones at hand."""
+    options = FitOptions(target=str(data / "camvid"), backbone=",".join(backbones))
     samples, _ = load_data(options, SILENT)
-    sources = gather(samples, (BACKBONE,), engine="torch", deadline=float("inf"), progress=SILENT, pooled=False)
+    sources = gather(samples, backbones, engine="torch", deadline=float("inf"), progress=SILENT, pooled=False)
     problem, _ = registry.get("tasks", samples.task).make_problem(sources, 0)
     return replace(problem, resources=make_resources(sources, None, Journal()))
 

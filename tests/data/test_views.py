@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torchgraft.data import check, joined_views, read, view_beside
+from torchgraft.data import FRAME_BEFORE, check, joined_views, read, view_beside
 
 
 def test_files_of_the_same_name_are_views(scenes, image) -> None:
@@ -67,3 +67,14 @@ def test_two_data_sets_are_joined_name_by_name() -> None:
     assert joined_views(None, 2, None, 1) is None
     assert joined_views(None, 2, b, 1) == {"y": (None, None, Path("2"))}
     assert np.array(joined_views(a, 2, None, 1)["x"]).shape == (3,)
+
+
+def test_the_frame_before_is_of_the_same_sequence(tmp_path: Path) -> None:
+    for name in ("a_10.png", "a_9.png", "a_2.jpg", "b_3.png", "b_4.png", "kerb.png", "notes.txt"):
+        (tmp_path / name).touch()
+    before = {p.name: view_beside(p, FRAME_BEFORE) for p in tmp_path.iterdir()}
+    assert before["a_10.png"] == tmp_path / "a_9.png" and before["a_9.png"] == tmp_path / "a_2.jpg"
+    assert before["b_4.png"] == tmp_path / "b_3.png"
+    assert not any(before[name] for name in ("a_2.jpg", "b_3.png", "kerb.png", "notes.txt"))
+    (tmp_path / "a_9.png").unlink()
+    assert view_beside(tmp_path / "a_10.png", FRAME_BEFORE) in (None, tmp_path / "a_2.jpg")

@@ -58,7 +58,8 @@ def run(streets: Path, backbone: str, tmp_path_factory: pytest.TempPathFactory) 
 def test_the_ladder_of_scenes_is_climbed_and_told(run: Run) -> None:
     report = run.report.data
     assert report["task"] == "segmentation" and report["primary"] == {"metric": "miou", "title": "mIoU"}
-    assert [row["method"] for row in report["ladder"]] == ["pixel_majority", "pixel_probe", "scene_lp_ft"]
+    methods = ["pixel_majority", "pixel_probe", "saliency_probe", "scene_lp_ft"]
+    assert [row["method"] for row in report["ladder"]] == methods
     value = [row["metrics"]["miou"]["value"] for row in report["ladder"]]
     assert value[1] > value[0] + 0.1, "a probe on random features sees colours"
     shipped = next(row for row in report["ladder"] if row["chosen"])

@@ -150,6 +150,9 @@ class TestContractOfDenseMethods:
     def test_says_what_it_saw_and_is_the_same_each_time(self, name, scene_problem):
         problem = scene_problem()
         problem = dataclasses.replace(problem, views={"other": tuple(problem.blocks["image"])})
+        (first,) = problem.resources.backbones.values()
+        known = {first.name: first, "test/other": dataclasses.replace(first, name="test/other", revision="2")}
+        problem = dataclasses.replace(problem, resources=dataclasses.replace(problem.resources, backbones=known))
         one, two = (_dense(name, problem) for _ in range(2))
         assert one.rows.tolist() == problem.held_out[: len(one.rows)].tolist()
         np.testing.assert_array_equal(one.counts.sum(2), problem.masks.counts[one.rows], "every labelled pixel")

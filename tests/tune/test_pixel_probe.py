@@ -86,3 +86,23 @@ def test_what_is_shipped_is_what_was_fitted(scene_problem) -> None:
     network.decoder.from_head(head.weight, head.bias)
     for name, tensor in network.decoder.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), found.decoder.arrays[name])
+
+
+def test_a_search_may_begin_at_a_head_of_the_first_columns(scene_problem, one_penalty) -> None:
+    """It ends at the same minimum; with no further column it begins there, and two steps are enough."""
+    problem = scene_problem()
+    setting = Setting(problem, pixel_probe.Options(per_scene=50))
+    plain, pixels = setting.probe, _pixel_probe.draw(setting.loader, np.ones(3), 50, 0)
+    z = _pixel_probe.seen_at(problem, setting.network, setting.loader, "1", pixels)
+    more = np.concatenate([z, np.random.default_rng(0).normal(size=(*z.shape[:2], 3)).astype(np.float32)], -1)
+    there, begun = (_pixel_probe.fitted(problem, more, pixels, begin=begin) for begin in (None, plain))
+    for one, other in zip(there.heads, begun.heads, strict=True):
+        logits = [head.logits(more.reshape(-1, more.shape[-1])) for head in (one, other)]
+        assert np.abs(logits[0] - logits[1]).max() < 0.1
+    rows, calls = _pixel_probe._Rows(more, pixels, np.arange(12), 3), []
+    head = rows.solve(1.0)
+    again = _pixel_probe._Rows(more, pixels, np.arange(12), 3, head)
+    true = again.solver._loss
+    again.solver._loss = lambda theta: calls.append(1) or true(theta)
+    again.solve(1.0)
+    assert len(calls) <= 4

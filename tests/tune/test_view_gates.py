@@ -63,3 +63,15 @@ def test_a_view_that_was_never_open_stays_as_it_is() -> None:
     counts = np.ones((2, 3, 256))
     counts[1] = 0
     np.testing.assert_array_equal(looks(counts)[1], np.tile(np.arange(256.0), (3, 1)))
+
+
+def test_views_may_have_columns_of_their_own() -> None:
+    rng = np.random.default_rng(2)
+    good = rng.integers(0, 2, 400)
+    z = [
+        np.where((good == v)[:, None], 1.0, 0.0) + 0.1 * rng.normal(size=(400, width)) for v, width in ((0, 2), (1, 5))
+    ]
+    log_p = np.log(np.where(good[:, None] == np.arange(2), 0.9, 0.1))
+    weights, offsets = fit_gates(z, log_p, np.ones((400, 2), dtype=bool))
+    assert [len(w) for w in weights] == [2, 5]
+    assert (_scores(z, weights, offsets).argmax(1) == good).mean() > 0.99

@@ -10,10 +10,10 @@ from torchgraft.data._names import IMAGES, TABLES
 from torchgraft.data._read import read
 from torchgraft.data._scene_folds import scene_folds
 from torchgraft.data._split import Fold, folds, split
-from torchgraft.data._views import joined_views, view_beside
+from torchgraft.data._views import FRAME_BEFORE, joined_views, view_beside
 from torchgraft.data.base import SPLITS, Finding, ReadOptions, Samples
 
 __all__ = [
-    "IGNORE", "IMAGES", "SPLITS", "TABLES", "Finding", "Fold", "Masks", "ReadOptions", "Samples", "check", "folds",
-    "joined_views", "read", "scene_folds", "split", "view_beside",
+    "FRAME_BEFORE", "IGNORE", "IMAGES", "SPLITS", "TABLES", "Finding", "Fold", "Masks", "ReadOptions", "Samples",
+    "check", "folds", "joined_views", "read", "scene_folds", "split", "view_beside",
 ]  # fmt: skip

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from torchgraft.data._names import EXAMPLES, IMAGES, plain, shown
 from torchgraft.data._pairs import Part
+from torchgraft.data._sequences import frame_of, in_order, sequence_of
 from torchgraft.data._walk import Tree
 from torchgraft.data.base import Finding
 
 FOLDER = "views"
+
+FRAME_BEFORE = "frame_before"
+"""The view that every frame of a film has but the first, without a folder: the frame before it."""
 
 Views = Mapping[str, tuple[Path | None, ...]]
 """Name of a view -> its file for each of N samples, None where a scene lacks it."""
@@ -46,7 +51,11 @@ def view_beside(image: Path, name: str) -> Path | None:
     """The file of the view `name` that belongs to an image, by the folder of views beside the folder it lies in.
 
     Folders of images that hold further folders are looked through upwards; None where there is no such file.
+    `FRAME_BEFORE` is the frame of the same sequence, in the same folder, with the next smaller number.
     """
+    if name == FRAME_BEFORE:
+        found = _frames_before(image.parent, image.parent.stat().st_mtime_ns).get(image.name)
+        return found if found is not None and found.is_file() else None
     for above in list(image.parents)[:4]:
         folder = above.parent / FOLDER / name
         if folder.is_dir():
@@ -62,6 +71,19 @@ def joined_views(a: Views | None, n: int, b: Views | None, m: int) -> Views | No
         return None
     a, b = a or {}, b or {}
     return {name: (*a.get(name, (None,) * n), *b.get(name, (None,) * m)) for name in sorted({*a, *b})}
+
+
+@lru_cache(maxsize=4)
+def _frames_before(folder: Path, changed: int) -> dict[str, Path]:
+    """Name of a frame -> the frame before it, in a folder that was last `changed` then."""
+    names = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGES]
+    found, last = {}, {}
+    for name in (names[i] for i in in_order(names)):
+        sequence = sequence_of(PurePosixPath(name))
+        if frame_of(PurePosixPath(name).stem) is not None and sequence in last:
+            found[name] = folder / last[sequence]
+        last[sequence] = name
+    return found
 
 
 def _place(image: PurePosixPath, where: Sequence[Part]) -> tuple[PurePosixPath, str]:

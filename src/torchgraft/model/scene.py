@@ -14,7 +14,7 @@ from torchgraft.backbones import Backbone
 from torchgraft.core.errors import ArtifactError, DataError
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.types import State
-from torchgraft.data import IGNORE, Samples, view_beside
+from torchgraft.data import FRAME_BEFORE, IGNORE, Samples, view_beside
 from torchgraft.features.decode import pixels, resized, scaled_shape
 from torchgraft.model._inputs import as_samples
 from torchgraft.model._scene_check import saved_scenes, verify_scenes
@@ -112,7 +112,8 @@ class SceneGraft:
 
     def seen_beside(self, path: Path, files: Mapping[str, Path | None] | None = None) -> dict[str, np.ndarray]:
         """The views of an image by name: of `files`, or what lies beside it. Raises `DataError`, `OSError`."""
-        found = {name: files.get(name) if files is not None else view_beside(path, name) for name in self.views}
+        given = {name: view_beside(path, name) for name in self.views if files is None or name == FRAME_BEFORE}
+        found = {name: given[name] if name in given else files.get(name) for name in self.views}
         return {name: pixels(Path(file).read_bytes()) for name, file in found.items() if file is not None}
 
     def answer(self, image: np.ndarray, views: Mapping[str, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from torchgraft.backbones import Backbone, Levels
 from torchgraft.core.errors import DataError, UnknownName
 from torchgraft.core.types import ImagePreprocessing
 from torchgraft.model.decoders import Linear, bring
+from torchgraft.model.flow import Flow
 from torchgraft.model.scene_network import SceneNetwork
 
 AT = 4
@@ -132,7 +133,7 @@ class Gated(nn.Module):
         return total.round().clamp(0, 255).to(torch.uint8)
 
 
-FUSIONS = {"concat": Concat, "gated": Gated, "attention": Attention}
+FUSIONS = {"concat": Concat, "gated": Gated, "attention": Attention, "flow": Flow}
 
 
 class ViewNetwork(nn.Module):
@@ -163,6 +164,9 @@ class ViewNetwork(nn.Module):
         height, width = x[0].shape[2:]
         if isinstance(self.decoder, Gated):
             return self._of_blend(self.blend(*inputs), present)
+        if isinstance(self.decoder, Flow):
+            size = self.scene.full_size(height, width)
+            return self.decoder(self.scene.features(x[0]), self.decoder.seen(*inputs), size)[:, :, :height, :width]
         maps = [self.scene.features(one) for one in x]
         return self.decoder(maps, present, self.scene.full_size(height, width))[:, :, :height, :width]
 

@@ -24,9 +24,14 @@ PRIMARY = "miou"
 POOLED = False
 BACKBONES = 1
 BASE = "pixel_probe"
-LADDER = ("pixel_majority", "pixel_probe", "view_fusion", "decoder", "scene_lp_ft")
-"""Simplest first: no network, a linear classifier on a frozen one (of one view, of several), a trained decoder on it,
-everything trained."""
+LADDER = (
+    "pixel_majority", "pixel_probe", "saliency_probe", "flow_probe", "backbone_fusion", "view_fusion", "decoder",
+    "scene_lp_ft",
+)  # fmt: skip
+"""Simplest first: no network, a linear classifier on a frozen one (with maps made of pixels; of several networks; of
+several views), a trained decoder on it, everything trained."""
+WAYS = ("standardise", "fda", "moments", "camera", "looks", "self_training", "adabn", "advent")
+"""What `--method` may name between two domains, beside source-only, which always stands for choice."""
 
 
 _LEFT_OUT = ("unreadable", "unreadable_mask", "mask_size", "all_void")
@@ -96,6 +101,8 @@ def make_graft(entry: Any, problem: Problem, sources: Any) -> SceneGraft:
         backbones=about,
         tuned=candidate.tuned,
         views=candidate.views,
+        joined=candidate.joined,
+        saliency=candidate.saliency,
     )
 
 

@@ -31,13 +31,17 @@ class Setting:
     @property
     def probe(self) -> Probe:
         """See `_pixel_probe.probe`."""
-        network = SceneNetwork.of(self.backbone, "linear", self.classes)
         revision, per_scene = self.backbone.revision, self.options.per_scene
-        return probe(self.problem, network, self.loader, revision, per_scene=per_scene)
+        return probe(self.problem, self.network, self.loader, revision, per_scene=per_scene)
+
+    @property
+    def network(self) -> SceneNetwork:
+        """The network with a linear decoder of random weights."""
+        return SceneNetwork.of(self.backbone, "linear", self.classes)
 
     def linear(self, head: LinearHead) -> SceneNetwork:
         """The frozen network with a fitted head."""
-        network = SceneNetwork.of(self.backbone, "linear", self.classes)
+        network = self.network
         network.decoder.from_head(head.weight, head.bias)
         return network.requires_grad_(False)
 

@@ -16,30 +16,29 @@ def fit_gates(z: Sequence[np.ndarray], log_p: np.ndarray, there: np.ndarray) -> 
     """Weights (D each) and offsets (V,) of linear scores s_v = w_v . z_v + c_v, for columns as they come.
 
     Minimises mean_i of -log sum_v g_iv p_iv, g_i = softmax over the views that are there of s_i, plus a small penalty
-    on the weights of standardised columns. `z` are N x D of each view, `log_p` N x V log-probabilities that its expert
-    gives to the truth, `there` N x V. L-BFGS from equal gates.
+    on the weights of standardised columns. `z` are N x D of each view (D may differ), `log_p` N x V log-probabilities
+    that its expert gives to the truth, `there` N x V. L-BFGS from equal gates.
     """
     means, spreads = zip(*(_moments(one[there[:, v]]) for v, one in enumerate(z)), strict=True)
     x = [((one - m) / s).astype(np.float32) for one, m, s in zip(z, means, spreads, strict=True)]
-    views, width, n = len(x), x[0].shape[1], len(x[0])
+    views, n = len(x), len(x[0])
+    ends = np.cumsum([one.shape[1] for one in x])
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        w, c = theta[: views * width].reshape(views, width), theta[views * width :]
+        *w, c = np.split(theta, ends)
         scores = np.stack([x[v] @ w[v].astype(np.float32) + c[v] for v in range(views)], 1)
         log_g = log_softmax(np.where(there, scores, -np.inf), axis=1)
         joint = log_g + np.where(there, log_p, 0.0)
         total = logsumexp(joint, axis=1)
         slope = ((np.exp(log_g) - np.exp(joint - total[:, None])) / n).astype(np.float32)
-        down = np.stack([x[v].T @ slope[:, v] for v in range(views)]) + _PENALTY * w
-        loss = -total.mean() + _PENALTY / 2 * float((w**2).sum())
-        return loss, np.concatenate([down.ravel(), slope.sum(0)]).astype(np.float64)
+        down = [x[v].T @ slope[:, v] + _PENALTY * w[v] for v in range(views)]
+        loss = -total.mean() + _PENALTY / 2 * float((theta[: ends[-1]] ** 2).sum())
+        return loss, np.concatenate([*down, slope.sum(0)]).astype(np.float64)
 
-    found = minimize(
-        objective, np.zeros(views * width + views), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
-    )
-    w = found.x[: views * width].reshape(views, width)
+    start = np.zeros(ends[-1] + views)
+    *w, c = np.split(minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x, ends)
     weights = [w[v] / spreads[v] for v in range(views)]
-    return weights, found.x[views * width :] - np.array([one @ means[v] for v, one in enumerate(weights)])
+    return weights, c - np.array([one @ means[v] for v, one in enumerate(weights)])
 
 
 def looks(histograms: np.ndarray) -> np.ndarray:

@@ -123,7 +123,8 @@ class DenseCandidate:
     their size. `counts` (M x C x C int64, row the truth, column the answer) are pixels of the scenes in `rows` under
     networks fitted on each fold's rows; `logits` (P x C) and their classes `labels` (P,) are of some of these pixels,
     drawn evenly, and `answers` the M maps of answers as PNG files.
-    `views` names the further views that it takes, in order. The rest as in `Candidate`.
+    `views` names the further views that it takes, in order, `joined` the backbones whose levels it reads beside those
+    of `source`, `saliency` the maps made of pixels that it reads too. The rest as in `Candidate`.
     """
 
     source: str | None
@@ -135,6 +136,8 @@ class DenseCandidate:
     labels: np.ndarray
     answers: tuple[bytes, ...] = ()
     views: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
+    saliency: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
@@ -142,8 +145,8 @@ class DenseCandidate:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The backbone, if it has one."""
-        return () if self.source is None else (self.source,)
+        """The backbones, if it has some."""
+        return () if self.source is None else (self.source, *self.joined)
 
 
 class Skip(Exception):
