@@ -102,7 +102,7 @@ class Staged:
         coarse = self.coarse(window.seen)
         strides = self.network.levels.strides[self.fields.count :]
         for tile in squares(window.tile, self.square):
-            part = Window(tile, widened(tile, self.fields.decoder, window.seen))
+            part = Window(tile, self._around(tile, self.fields.decoder, window.seen))
             maps = self._fine(part.seen)
             for z, stride in zip(coarse, strides, strict=True):
                 rows, columns = Window(part.seen, window.seen).core(stride)
@@ -115,10 +115,15 @@ class Staged:
     def _fine(self, part: Piece) -> list[Tensor]:
         """The first levels in a part of the image."""
         whole = tuple(slice(0, side) for side in self.image.shape[:2])
-        window = Window(part, widened(part, self.fields.fine, whole))
+        window = Window(part, self._around(part, self.fields.fine, whole))
         maps = self.network.features(pixels(self.network, self.image, window.seen), self.fields.count)
         places = [window.core(stride) for stride in self.network.levels.strides]
         return [z[:, :, rows, columns] for z, (rows, columns) in zip(maps, places, strict=False)]
+
+    def _around(self, part: Piece, by: int, within: Piece) -> Piece:
+        unit = self.network.multiple
+        side = -(-max(self.square, *(s.stop - s.start for s in part)) // unit) * unit
+        return tuple(around(s, by, w, side=side, unit=unit) for s, w in zip(part, within, strict=True))
 
     def _make_room(self, down: range) -> None:
         """Bands for these rows of squares, in the memory of those above them: windows come from the top.
@@ -158,9 +163,15 @@ def squares(part: Piece, side: int) -> Iterator[Piece]:
             yield slice(top, min(top + side, part[0].stop)), slice(left, min(left + side, part[1].stop))
 
 
-def widened(part: Piece, by: int, within: Piece) -> Piece:
-    """A part with so many pixels more on every side, as far as there are some."""
-    return tuple(slice(max(w.start, s.start - by), min(w.stop, s.stop + by)) for s, w in zip(part, within, strict=True))
+def around(part: slice, by: int, within: slice, *, side: int, unit: int) -> slice:
+    """So many pixels more before and after a part, as far as there are some; `side` + 2 `by` of them for every part.
+
+    What a part at an end lacks on one side is added on the other, so that a network sees one size over and over: blocks
+    of memory of the same few sizes are used again, of many sizes they leave holes.
+    """
+    length, end = side + 2 * by, -(-within.stop // unit) * unit
+    start = max(within.start, min(part.start - by, end - length))
+    return slice(start, min(start + length, within.stop))
 
 
 def pixels(network: SceneNetwork, image: Any, seen: Piece) -> Tensor:

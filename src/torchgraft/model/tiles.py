@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torchgraft.core.errors import DataError, OptionError, UserError
-from torchgraft.model._stages import SQUARE, Fields, Piece, Staged, Window, fields, pixels
+from torchgraft.model._stages import SQUARE, Fields, Piece, Staged, Window, around, fields, pixels
 from torchgraft.model.scene_network import SceneNetwork
 
 TILE = 1024
@@ -131,7 +131,7 @@ def _along(length: int, tile: int, halo: int, unit: int) -> list[tuple[slice, sl
     count = 1 if length <= tile + 2 * halo else -(-length // tile)
     size = -(-length // (count * unit)) * unit
     cuts = [slice(start, min(length, start + size)) for start in range(0, length, size)]
-    return [(cut, slice(max(0, cut.start - halo), min(length, cut.stop + halo))) for cut in cuts]
+    return [(cut, around(cut, halo, slice(0, length), side=size, unit=unit)) for cut in cuts]
 
 
 def _mean(network: SceneNetwork, run: Staged | _AtOnce, windows: list[Window]) -> Tensor:
