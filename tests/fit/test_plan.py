@@ -56,3 +56,10 @@ def test_a_method_on_one_source_gives_a_rung_for_each() -> None:
 def test_options_reach_the_methods_that_know_them() -> None:
     (probe,) = plan.rungs(("linear_probe",), ("array",), {"class_weight": "balanced"})
     assert probe.options.class_weight == "balanced"
+
+
+def test_ways_of_tasks_can_be_asked_for_with_a_source() -> None:
+    assert {"fda", "self_training", "adabn", "advent"} <= set(plan.ways())
+    assert plan.unknown("fda,self_training", source=True) == []
+    assert "there is no 'fda'" in plan.unknown("fda", source=False)[0]
+    assert "Did you mean 'moments'" in plan.unknown("momets", source=True)[0]

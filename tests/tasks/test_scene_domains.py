@@ -91,5 +91,3 @@ def test_what_cannot_be_used_is_said(streets: Callable[..., Samples]) -> None:
         load_scenes(_options(target, source / "images"), SILENT)
     with pytest.raises(OptionError, match="--few-labels"):
         load_scenes(_options(target, source, few_labels="there"), SILENT)
-    with pytest.raises(OptionError, match="--method"):
-        load_scenes(_options(target, source, method="dann"), SILENT)

@@ -55,6 +55,12 @@ def test_a_look_is_seen_by_the_network(network: SceneNetwork, loader: DenseLoade
     assert np.abs(dark[5] - z[5]).max() > 0.1
 
 
+def test_levels_of_some_scenes_come_in_the_order_asked_for(network: SceneNetwork, loader: DenseLoader) -> None:
+    at = spread(loader, 5, 0)
+    some = levels_at(network, loader, at, rows=np.array([7, 2, 4]))
+    np.testing.assert_allclose(some, levels_at(network, loader, at)[[7, 2, 4]], rtol=1e-4, atol=1e-4)
+
+
 def test_several_heads_in_one_pass_answer_as_one_by_one(network: SceneNetwork, loader: DenseLoader) -> None:
     heads = _heads(network, 3)
     together = dict(answers(network, heads, loader))
@@ -63,6 +69,13 @@ def test_several_heads_in_one_pass_answer_as_one_by_one(network: SceneNetwork, l
         assert set(alone) == {2, 7}
         for row, maps in alone.items():
             assert (maps[0] == together[row][k]).mean() > 0.999
+
+
+def test_who_asks_for_answers_can_train_between_them(network: SceneNetwork, loader: DenseLoader) -> None:
+    heads = _heads(network, 1)
+    for _ in zip(answers(network, heads, loader), answers(network, heads, loader), strict=True):
+        assert not torch.is_inference_mode_enabled()
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_places_are_spread_over_the_scene(loader: DenseLoader) -> None:

@@ -12,6 +12,7 @@ from torchgraft.core.errors import OptionError
 from torchgraft.core.progress import SILENT
 from torchgraft.data import IGNORE, Samples
 from torchgraft.tasks import _scene_setting
+from torchgraft.tasks._scene_pixels import levels_at
 from torchgraft.tasks._scene_rehearsal import PLAIN
 from torchgraft.tasks._scene_setting import Setting, prepared
 
@@ -38,6 +39,15 @@ def test_every_look_of_the_source_and_the_target_as_it_is(make: Callable[..., Se
     np.testing.assert_array_equal(np.sort(np.concatenate([found.fit, found.held])), np.arange(8))
 
 
+def test_the_drawn_places_are_kept(make: Callable[..., Setting]) -> None:
+    """What is seen there again, under a look too, is what was drawn."""
+    found = make()
+    assert [at.shape for at in found.at] == [(8, 130), (6, 200)] and list(found.looks) == ["fda", "moments", "camera"]
+    again = levels_at(found.network, found.loaders[0], found.at[0], found.looks["camera"])
+    np.testing.assert_array_equal(again, found.source.z["camera"])
+    np.testing.assert_array_equal(levels_at(found.network, found.loaders[1], found.at[1]), found.target)
+
+
 def test_labels_are_those_at_the_drawn_places(make: Callable[..., Setting]) -> None:
     found = make()
     assert (found.source.y != IGNORE).all()
@@ -49,7 +59,7 @@ def test_labels_are_those_at_the_drawn_places(make: Callable[..., Setting]) -> N
 
 def test_a_budget_that_is_too_short_leaves_looks_out_but_the_first(make: Callable[..., Setting]) -> None:
     found = make(budget="0.001s")
-    assert found.skipped == ("moments", "camera") and found.source.looks == ("fda",)
+    assert found.skipped == ("moments", "camera") and found.source.looks == ("fda",) == tuple(found.looks)
 
 
 def test_large_sets_are_drawn_from_more_thinly(make: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,29 +14,18 @@ from PIL import Image
 from torchgraft.core.errors import OptionError
 from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
+from torchgraft.fit import FitOptions
+from torchgraft.fit.run import fit
 from torchgraft.model import load
-from torchgraft.tasks import _scene_shift
-from torchgraft.tasks._scene_shift import WAYS, between_domains, run
+from torchgraft.tasks import _scene_guard, _scene_shift
+from torchgraft.tasks._scene_shift import WAYS, Shift, between_domains, run
+from torchgraft.tasks._scene_shift_report import told
 from torchgraft.train.dense_counts import confusions
 
 
-def _options(target: Path, source: Path, **more: object) -> SimpleNamespace:
-    plain = {
-        "target": str(target),
-        "source": (str(source),),
-        "group": None,
-        "few_labels": None,
-        "test": None,
-        "method": "auto",
-    }
-    plain |= {
-        "settings": "",
-        "budget": "10m",
-        "oracle_labels": False,
-        "backbone": "packaged/efficientnet_lite0",
-        "seed": 0,
-    }
-    return SimpleNamespace(**(plain | more))
+def _options(target: Path, source: Path, **more: object) -> FitOptions:
+    plain = {"target": str(target), "source": (str(source),), "backbone": "packaged/efficientnet_lite0"}
+    return FitOptions(**(plain | more))
 
 
 @pytest.fixture
@@ -100,7 +88,7 @@ def test_the_oracle_is_the_shipped_graft_s_own_answer(domains: tuple[Path, Path]
 def test_where_nothing_passes_source_only_is_shipped(
     domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_scene_shift._scene_guard, "harmless", lambda gain: False)
+    monkeypatch.setattr(_scene_guard, "harmless", lambda gain: False)
     found = run(_options(*reversed(domains)), SILENT)
     assert found.index == 0 and found.graft.method == "source_only" and not found.tests
     assert "does harm" in found.sentence
@@ -120,6 +108,71 @@ def test_a_short_budget_leaves_ways_out_and_says_so(domains: tuple[Path, Path]) 
     _, _, report = between_domains(_options(*reversed(domains), budget="0.001s"), SILENT)
     assert [row["method"] for row in report["ladder"]] == ["source_only", "standardise", "fda", "self_training"]
     assert [one["method"] for one in report["skipped"]] == ["moments", "camera"]
+
+
+QUICK = "epochs=1,batch=4,hidden=4"
+
+
+@pytest.fixture
+def trained(domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Shift:
+    """AdaBN and AdvEnt, which the guard lets through."""
+    monkeypatch.setattr(_scene_guard, "harmless", lambda gain: True)
+    monkeypatch.setattr(_scene_guard, "tests", lambda evidence, k, gain: [_passed("changes"), _passed("clearness")])
+    return run(_options(*reversed(domains), method="adabn,advent", settings=QUICK, oracle_labels=True), SILENT)
+
+
+def _passed(name: str) -> _scene_guard.Test:
+    return _scene_guard.Test(name=name, passed=True, seen="it does")
+
+
+def test_ways_with_a_network_of_their_own_ship_it(trained: Shift, tmp_path: Path) -> None:
+    assert [one.name for one in trained.ladder] == [*(way.name for way in WAYS), "adabn", "advent"]
+    assert trained.index >= len(WAYS) and trained.asked == ("adabn", "advent")
+    graft, target = trained.graft, trained.setting.domains.target
+    assert graft.source == "tuned/packaged/efficientnet_lite0" and list(graft.tuned) == [graft.source]
+    graft.save(tmp_path / "model", check=target.take(np.arange(2)))
+    again = load(tmp_path / "model")
+    masks = trained.setting.domains.oracle.masks
+    own = [confusions(masks.read(i), scene.classes, 3) for i, scene in enumerate(again.predict(target))]
+    assert np.abs(np.stack(own) - trained.oracle_counts[trained.index]).sum() <= 0.005 * np.sum(own)
+
+
+def test_what_was_not_asked_for_votes_and_is_not_shipped(trained: Shift, domains: tuple[Path, Path]) -> None:
+    report = told(trained, _options(*reversed(domains)))
+    notes = {row["method"]: row["note"] for row in report["ladder"]}
+    assert "it votes" in notes["fda"] and "it votes" not in notes["source_only"] + notes["advent"]
+    assert "1 epochs" in notes["advent"] and "statistics" in notes["adabn"]
+    assert report["verdict"]["backbone"] == trained.graft.source
+
+
+def test_without_time_for_it_source_only_is_shipped_and_why_is_said(
+    domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_scene_shift.SceneAdvent, "run", lambda self, rehearsal, head: "it would take up to 9 s")
+    graft, _, report = between_domains(_options(*reversed(domains), method="advent"), SILENT)
+    assert graft.method == "source_only" and "no time" in report["verdict"]["sentence"]
+    assert {"method": "advent", "reason": "it would take up to 9 s"} in report["skipped"]
+
+
+def test_an_interruption_leaves_no_model(
+    domains: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_scene_shift.SceneAdvent, "_trained", interrupted)
+    options = _options(*reversed(domains), method="advent", settings=QUICK, out=str(tmp_path / "run"))
+    with pytest.raises(KeyboardInterrupt):
+        fit(options)
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["run.toml"]
+
+
+def test_what_begins_with_others_begins_with_the_best_that_is_asked_for(
+    domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_scene_guard, "harmless", lambda gain: True)
+    found = run(_options(*reversed(domains), method="moments,self_training"), SILENT)
+    assert found.ladder[-1].way == dataclasses.replace(WAYS[3], name="self_training", taught=1)
 
 
 def test_one_network_is_expected(domains: tuple[Path, Path]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,26 +12,26 @@ import pytest
 from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
 from torchgraft.evaluate import render
+from torchgraft.fit import FitOptions
 from torchgraft.tasks._scene_shift import Shift, run
 from torchgraft.tasks._scene_shift_report import oracle_values, told
 
 
 @pytest.fixture
-def options(streets: Callable[..., Samples]) -> SimpleNamespace:
+def options(streets: Callable[..., Samples]) -> FitOptions:
     """Both domains look alike."""
     source, target = streets(8).root, streets(6).root
-    return SimpleNamespace(
-        target=str(target), source=(str(source),), group=None, few_labels=None, test=None, oracle_labels=True,
-        method="auto", settings="", budget="10m", backbone="packaged/efficientnet_lite0", seed=0,
-    )  # fmt: skip
+    return FitOptions(
+        target=str(target), source=(str(source),), oracle_labels=True, backbone="packaged/efficientnet_lite0"
+    )
 
 
 @pytest.fixture
-def shift(options: SimpleNamespace) -> Shift:
+def shift(options: FitOptions) -> Shift:
     return run(options, SILENT)
 
 
-def test_it_is_json_and_a_page(shift: Shift, options: SimpleNamespace) -> None:
+def test_it_is_json_and_a_page(shift: Shift, options: FitOptions) -> None:
     report = told(shift, options)
     json.dumps(report, allow_nan=False)
     page = render({**report, "seconds": {"total": 1.0}, "environment": {}, "options": {}})
@@ -45,7 +44,7 @@ def test_it_is_json_and_a_page(shift: Shift, options: SimpleNamespace) -> None:
     assert len(report["domains"]["map"]["target"]) == 300
 
 
-def test_without_being_asked_no_number_of_the_target_is_printed(shift: Shift, options: SimpleNamespace) -> None:
+def test_without_being_asked_no_number_of_the_target_is_printed(shift: Shift, options: FitOptions) -> None:
     domains = dataclasses.replace(shift.setting.domains, oracle=None)
     setting = dataclasses.replace(shift.setting, domains=domains)
     report = told(dataclasses.replace(shift, setting=setting, oracle_counts=None), options)

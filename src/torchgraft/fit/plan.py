@@ -48,17 +48,23 @@ def between_domains() -> tuple[str, ...]:
     return tuple(sorted({*registry.names("align"), *deep()} - {COMMITTEE, "none", "source_only"}))
 
 
+def ways() -> tuple[str, ...]:
+    """Names that `--method` may give there for tasks with ways of their own; each task refuses those of others."""
+    found = (registry.constant("tasks", task, "WAYS", default=()) for task in registry.names("tasks"))
+    return tuple(sorted({way for some in found for way in some}))
+
+
 def unknown(asked: str, *, source: bool) -> list[str]:
     """Sentences about names that a comma-separated option should not hold; no method is imported."""
     if asked == AUTO or (source and asked == COMMITTEE):
         return []
-    known = between_domains() if source else registry.names("tune")
+    known = (*between_domains(), *ways()) if source else registry.names("tune")
     wrong = [name for name in dict.fromkeys(map(str.strip, asked.split(","))) if name and name not in known]
     if not wrong:
         return []
     see = "These are for runs with --source." if source else "See `graft list methods`."
     sentences = [f"--method: there is no '{name}'.{did_you_mean(name, known)}" for name in wrong]
-    return [*sentences, f"Known: {shorten(known)}. {see}"]
+    return [*sentences, f"Known: {shorten(sorted(set(known)))}. {see}"]
 
 
 def methods(asked: str, task: str = _TASK) -> tuple[str, ...]:

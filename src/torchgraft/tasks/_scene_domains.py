@@ -34,9 +34,10 @@ def load_scenes(options: Any, progress: Progress) -> SceneDomains:
     """Read and check the sources (joined to one) and the target, of which image files alone are read.
 
     Raises `DataError` for a source without masks, sources of different classes, and fewer than 4 scenes in one of them;
-    `OptionError` for options that scenes have no use for.
+    `OptionError` for `few_labels`.
     """
-    _no_use_of(options)
+    if options.few_labels:
+        raise OptionError("--few-labels is for whole photos. Scenes of the target with masks can be a second --source.")
     columns = ReadOptions(group=options.group)
     sources, findings = [], []
     for path in options.source:
@@ -50,16 +51,6 @@ def load_scenes(options: Any, progress: Progress) -> SceneDomains:
             raise DataError(f"the {name} has {len(one)} scenes that can be used; {_LEAST} of each domain are needed.")
     oracle = _oracle(options.target, target, source) if options.oracle_labels else None
     return SceneDomains(source=source, target=target, oracle=oracle, findings=(*findings, *found))
-
-
-def _no_use_of(options: Any) -> None:
-    problems = []
-    if options.few_labels:
-        problems.append("--few-labels is for whole photos. Scenes of the target with masks can be a second --source.")
-    if options.method != "auto" or options.settings:
-        problems.append("--method and --settings are for whole photos: of scenes every way is tried.")
-    if problems:
-        raise OptionError(" ".join(problems))
 
 
 def _labelled(path: str, columns: ReadOptions, progress: Progress) -> tuple[Samples, tuple[Finding, ...]]:

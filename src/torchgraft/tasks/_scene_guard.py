@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import entr
@@ -39,7 +39,8 @@ class Evidence:
 
     `answers` K x M x P x C: probabilities for P pixels of M target scenes. `counts` K x n x C x C: pixels of the n
     source scenes of the rehearsal. `prior` (C,): the source's class frequencies. `means`: the mean levels of each scene
-    (N x D, M x D). `votes`: which ways were fitted under a single look, so that each stands for itself.
+    (N x D, M x D). `votes`: which ways were fitted under a single look, so that each stands for itself. `base`: where a
+    way was rehearsed on other scenes, source-only's pixels on these (else those of `counts`).
     """
 
     names: tuple[str, ...]
@@ -49,21 +50,26 @@ class Evidence:
     means: tuple[np.ndarray, np.ndarray]
     votes: tuple[int, ...]
     seed: int = 0
+    base: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def gains(evidence: Evidence) -> list[dict]:
     """What each way gains on source-only in the rehearsal, in mIoU: `paired_overlap`, with an interval over scenes."""
     classes = [str(c) for c in range(evidence.counts.shape[2])]
-    base = evidence.counts[0]
-    return [paired_overlap(base, one, classes, seed=evidence.seed, draws=_DRAWS) for one in evidence.counts]
+    return [
+        paired_overlap(evidence.base.get(k, evidence.counts[0]), one, classes, seed=evidence.seed, draws=_DRAWS)
+        for k, one in enumerate(evidence.counts)
+    ]
 
 
-def preferred(evidence: Evidence, found: Sequence[dict]) -> int:
-    """The way to put to the test: the clearest on the target of those that do no harm in the rehearsal; 0 for none.
+def preferred(evidence: Evidence, found: Sequence[dict], among: Sequence[int] | None = None) -> int:
+    """The way to put to the test: the clearest on the target of those (of `among`) that do no harm in the rehearsal; 0
+    for none.
 
     Clearest is the highest information maximisation, H(mean p) - mean H(p) (Shi and Sha, ICML 2012).
     """
-    able = [k for k in range(1, len(found)) if harmless(found[k])]
+    stand = range(1, len(found)) if among is None else [k for k in among if k]
+    able = [k for k in stand if harmless(found[k])]
     return max(able, key=lambda k: clearness(evidence.answers[k]), default=0)
 
 

@@ -37,20 +37,28 @@ def levels_at(
     at: np.ndarray,
     look: Look | None = None,
     *,
+    rows: np.ndarray | None = None,
     words: str = "levels",
     progress: Progress = SILENT,
 ) -> np.ndarray:
-    """N x P x D float32: what a linear decoder reads at the positions `at` (N x P), of scenes under `look`."""
-    z = np.zeros((*at.shape, sum(network.levels.channels)), dtype=np.float32)
+    """N x P x D float32: what a linear decoder reads at the positions `at` (N x P), of scenes under `look`.
+
+    `rows`: of these scenes alone, in this order.
+    """
+    rows = np.arange(len(loader)) if rows is None else rows
+    place = {row: i for i, row in enumerate(rows.tolist())}
+    z = np.zeros((len(rows), at.shape[1], sum(network.levels.channels)), dtype=np.float32)
     network.eval()
-    with progress.bar(f"{words} of {len(loader)} scenes", len(loader)) as bar, torch.inference_mode():
-        for rows in loader.plan(_BATCH, None):
-            x = _batch(loader, rows, look)
+    with progress.bar(f"{words} of {len(rows)} scenes", len(rows)) as bar, torch.inference_mode():
+        for some in loader.plan(_BATCH, None, rows):
+            x = pictures(loader, some, look)
             height, width = x.shape[-2:]
             full = network.full_size(height, width)
-            places = torch.from_numpy(at[rows] // width * full[1] + at[rows] % width)
-            z[rows] = pixel_features(network.features(x), network.levels.strides, full, places).numpy()
-            bar.advance(len(rows))
+            places = torch.from_numpy(at[some] // width * full[1] + at[some] % width)
+            z[[place[row] for row in some.tolist()]] = pixel_features(
+                network.features(x), network.levels.strides, full, places
+            ).numpy()
+            bar.advance(len(some))
     return z
 
 
@@ -67,12 +75,13 @@ def answers(
     wide = decoder("linear", network.levels.channels, network.levels.strides, classes * len(heads))
     wide.from_head(np.concatenate([h.weight for h in heads]), np.concatenate([h.bias for h in heads]))
     wide.eval()
-    with progress.bar("answers", len(loader)) as bar, torch.inference_mode():
+    with progress.bar("answers", len(loader)) as bar:
         for some in loader.plan(_BATCH, None, rows):
-            x = _batch(loader, some, None)
-            height, width = x.shape[-2:]
-            logits = wide(network.features(x), network.full_size(height, width))[:, :, :height, :width]
-            called = logits.unflatten(1, (len(heads), classes)).argmax(2).to(torch.uint8).numpy()
+            with torch.inference_mode():  # not around the yield: it would hold for whoever asks, too
+                x = pictures(loader, some)
+                height, width = x.shape[-2:]
+                logits = wide(network.features(x), network.full_size(height, width))[:, :, :height, :width]
+                called = logits.unflatten(1, (len(heads), classes)).argmax(2).to(torch.uint8).numpy()
             yield from zip(some.tolist(), called, strict=True)
             bar.advance(len(some))
 
@@ -130,7 +139,7 @@ def weighed_counts(y: np.ndarray, said: np.ndarray, weights: np.ndarray, classes
     return np.rint(found).astype(np.int64).reshape(len(y), classes, classes)
 
 
-def _batch(loader: DenseLoader, rows: np.ndarray, look: Look | None) -> torch.Tensor:
+def pictures(loader: DenseLoader, rows: np.ndarray, look: Look | None = None) -> torch.Tensor:
     """B x 3 x H x W uint8; scenes of a plan without a seed have one size."""
     images = [loader.picture(row)[0] for row in rows.tolist()]
     if look is not None:

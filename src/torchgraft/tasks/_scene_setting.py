@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from torchgraft.data import IGNORE, scene_folds
 from torchgraft.model.scene_network import SceneNetwork
 from torchgraft.tasks._scene_domains import SceneDomains, load_scenes
 from torchgraft.tasks._scene_looks import looks_of
-from torchgraft.tasks._scene_pixels import Fitted, levels_at, spread
+from torchgraft.tasks._scene_pixels import Fitted, Look, levels_at, spread
 from torchgraft.tasks._scene_rehearsal import PLAIN, Levels, weights_of
 from torchgraft.train.dense_loader import DenseLoader
 from torchgraft.tune import draw, rarity
@@ -47,8 +47,9 @@ _ANSWERS = 2_000_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Setting:
-    """Both domains as one network sees them. `c` is the probe's penalty, `fit` and `held` rows of the source in the
-    rehearsal, `skipped` looks that the budget was too short for.
+    """Both domains as one network sees them. `at`: the drawn positions in the scenes of the source, whose levels are
+    `source`, and of the target. `c` is the probe's penalty, `fit` and `held` rows of the source in the rehearsal,
+    `looks` what the source is seen under, `skipped` looks that the budget was too short for; it ends at `deadline`.
     """
 
     domains: SceneDomains
@@ -56,10 +57,13 @@ class Setting:
     loaders: tuple[DenseLoader, DenseLoader]
     source: Levels
     target: np.ndarray
+    at: tuple[np.ndarray, np.ndarray]
+    looks: Mapping[str, Look]
     fit: np.ndarray
     held: np.ndarray
     c: float
     seed: int
+    deadline: float
     skipped: tuple[str, ...] = ()
 
     @cached_property
@@ -70,16 +74,18 @@ class Setting:
 
 def prepared(options: Any, progress: Progress) -> Setting:
     """Read both domains, and draw the levels of their pixels under every look that half of the budget has time for."""
-    deadline = time.monotonic() + seconds(options.budget) / 2
+    start, budget = time.monotonic(), seconds(options.budget)
     domains = load_scenes(options, progress)
     backbone = _backbone(options.backbone)
     source, target, seed = domains.source, domains.target, options.seed
     loaders = tuple(DenseLoader(one.x, one.masks, scale=_scale(one.x), progress=progress) for one in (source, target))
     network = network_of(backbone, len(source.classes))
     most = min(_TARGET_PIXELS, _ANSWERS // len(source.classes))
-    at = spread(loaders[1], int(np.clip(most // len(target), 8, _OF_TARGET)), seed)
-    z = levels_at(network, loaders[1], at, words="levels (target)", progress=progress)
-    levels, skipped = _levels(network, loaders, source.masks.counts, seed, deadline, progress)
+    places = spread(loaders[1], int(np.clip(most // len(target), 8, _OF_TARGET)), seed)
+    z = levels_at(network, loaders[1], places, words="levels (target)", progress=progress)
+    looks = looks_of(*loaders, seed)
+    drawn = _drawn(loaders[0], source.masks.counts, sum(network.levels.channels) * (1 + len(looks)), seed)
+    levels, skipped = _levels(network, loaders[0], drawn, looks, start + budget / 2, progress)
     fit, held = _halves(domains, seed)
     c, _ = Fitted(levels.drawn(PLAIN, fit), levels.y[fit], levels.classes).walk(
         levels.uniform(PLAIN, held), levels.anywhere[held]
@@ -90,10 +96,13 @@ def prepared(options: Any, progress: Progress) -> Setting:
         loaders=loaders,
         source=levels,
         target=z,
+        at=(drawn.at, places),
+        looks={name: look for name, look in looks.items() if name not in skipped},
         fit=fit,
         held=held,
         c=c,
         seed=seed,
+        deadline=start + 0.95 * budget - 2,  # what follows (the report, a test part) takes a little too
         skipped=skipped,
     )
 
@@ -103,19 +112,27 @@ def network_of(backbone: Backbone, classes: int) -> SceneNetwork:
     return SceneNetwork.of(backbone, "linear", classes).requires_grad_(False)
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Positions in the source's scenes, N x (P + U): P labelled ones, rare classes drawn more, of classes `y` (N x P);
+    then U others. `counts`: pixels of each class in each scene.
+    """
+
+    at: np.ndarray
+    y: np.ndarray
+    counts: np.ndarray
+
+
 def _levels(
     network: SceneNetwork,
-    loaders: tuple[DenseLoader, DenseLoader],
-    counts: np.ndarray,
-    seed: int,
+    source: DenseLoader,
+    drawn: _Drawn,
+    looks: Mapping[str, Look],
     deadline: float,
     progress: Progress,
 ) -> tuple[Levels, tuple[str, ...]]:
     """Levels of the source's drawn pixels, as they are and under looks of the target; and the looks left out."""
-    source, target = loaders
-    looks = looks_of(source, target, seed)
-    pixels, anywhere = _drawn(source, counts, sum(network.levels.channels) * (1 + len(looks)), seed)
-    at, skipped = np.concatenate([pixels.at, anywhere], axis=1), []
+    at, skipped = drawn.at, []
     begun = time.monotonic()
     z = {PLAIN: levels_at(network, source, at, words="levels (source)", progress=progress)}
     took = time.monotonic() - begun
@@ -126,22 +143,24 @@ def _levels(
             z[name] = levels_at(network, source, at, look, words=f"levels (source, {name})", progress=progress)
     labels = [source.picture(row)[1].ravel() for row in range(len(source))]
     known = np.array([(one != IGNORE).sum() for one in labels])
+    anywhere = at[:, drawn.y.shape[1] :]
     found = Levels(
         z=z,
-        y=pixels.y,
+        y=drawn.y,
         anywhere=np.stack([one[places] for one, places in zip(labels, anywhere, strict=True)]),
-        classes=counts.shape[1],
-        weights=weights_of(pixels.y, rarity(counts.sum(0)), known),
+        classes=drawn.counts.shape[1],
+        weights=weights_of(drawn.y, rarity(drawn.counts.sum(0)), known),
     )
     return found, tuple(skipped)
 
 
-def _drawn(source: DenseLoader, counts: np.ndarray, numbers: int, seed: int) -> tuple[Any, np.ndarray]:
+def _drawn(source: DenseLoader, counts: np.ndarray, numbers: int, seed: int) -> _Drawn:
     """Labelled pixels, rare classes drawn more, and others; fewer where each takes many `numbers`."""
     most = min(_NUMBERS * _DRAWN // (numbers * len(source) * (_DRAWN + _ANYWHERE)), _PIXELS // len(source))
     each = int(np.clip(most, 8, _DRAWN))
     others = spread(source, max(_ANYWHERE * each // _DRAWN, 4), seed)
-    return draw(source, rarity(counts.sum(0)), each, seed), others
+    pixels = draw(source, rarity(counts.sum(0)), each, seed)
+    return _Drawn(np.concatenate([pixels.at, others], axis=1), pixels.y, counts)
 
 
 def _halves(domains: SceneDomains, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torchgraft.model.prior import estimate_prior
 from torchgraft.tasks import _scene_guard
 from torchgraft.tasks._scene_pictures import errors
 from torchgraft.tasks._scene_pixels import answers
-from torchgraft.tasks._scene_rehearsal import PLAIN
+from torchgraft.tasks._scene_rehearsal import PLAIN, SOURCE_ONLY
 from torchgraft.train.dense_counts import confusions
 
 _ROWS = 2000
@@ -32,15 +32,28 @@ _EACH = 2
 """Scenes shown of those that changed most, in the middle, and least."""
 
 
-def oracle_counts(setting: Any, heads: Sequence[Any]) -> np.ndarray:
-    """K x M x C x C: whole maps of every head against the target's masks. Asked for with `--oracle-labels` alone."""
+def oracle_counts(setting: Any, ladder: Sequence[Any]) -> np.ndarray:
+    """K x M x C x C: whole maps of every way against the target's masks. Asked for with `--oracle-labels` alone."""
     masks, classes = setting.domains.oracle.masks, setting.source.classes
-    found = np.zeros((len(heads), len(setting.target), classes, classes), dtype=np.int64)
-    for row, maps in answers(setting.network, heads, setting.loaders[1]):
+    found = np.zeros((len(ladder), len(setting.target), classes, classes), dtype=np.int64)
+    for row, maps in _maps(setting, ladder):
         truth = masks.read(row)
         for k, called in enumerate(maps):
             found[k, row] = confusions(truth, resized(called, truth.shape, smooth=False), classes)
     return found
+
+
+def _maps(
+    setting: Any, ladder: Sequence[Any], rows: np.ndarray | None = None
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """(scene, K maps of classes) of the target: in one pass for all ways on the frozen network, one for each other."""
+    alike = [one for one in ladder if not one.own]
+    passes = [answers(setting.network, [one.head for one in alike], setting.loaders[1], rows)] if alike else []
+    passes += [answers(one.own.network, [one.head], setting.loaders[1], rows) for one in ladder if one.own]
+    order = [id(one) for one in alike] + [id(one) for one in ladder if one.own]
+    for seen in zip(*passes, strict=True):
+        maps = dict(zip(order, [called for _, some in seen for called in some], strict=True))
+        yield seen[0][0], [maps[id(one)] for one in ladder]
 
 
 def told(shift: Any, options: Any) -> dict[str, Any]:
@@ -73,7 +86,7 @@ def told(shift: Any, options: Any) -> dict[str, Any]:
         "verdict": {
             "rung": shift.index,
             "method": chosen.name,
-            "backbone": setting.backbone.name,
+            "backbone": graft.source,
             "sentence": shift.sentence,
         },
         "test": None,
@@ -81,9 +94,7 @@ def told(shift: Any, options: Any) -> dict[str, Any]:
         "label_errors": [],
         "pictures": _pictures(shift),
         "legend": [{"class": c, "colour": list(own)} for c, own in zip(graft.classes, graft.colours, strict=True)],
-        "skipped": [
-            {"method": name, "reason": "the budget was too short to look at the source so"} for name in setting.skipped
-        ],
+        "skipped": [{"method": name, "reason": reason} for name, reason in shift.skipped],
     }
 
 
@@ -102,21 +113,24 @@ def _row(i: int, shift: Any) -> dict[str, Any]:
     return {
         "rung": i,
         "method": one.name,
-        "backbone": shift.setting.backbone.name,
+        "backbone": shift.graft.source if i == shift.index else shift.setting.backbone.name,
         "metrics": metrics,
         "seconds": one.seconds,
         "chosen": i == shift.index,
         "transfer": True,
         "passed": i == 0 or _scene_guard.harmless(shift.gains[i]),
-        "note": _note(one.way),
+        "note": _note(one, shift.asked),
         "training": [],
     }
 
 
-def _note(way: Any) -> str:
+def _note(one: Any, asked: Sequence[str]) -> str:
+    way = one.way
     parts = [f"also learnt under {', '.join(way.looks)}"] if way.looks else []
     parts += ["each channel with the source's mean and spread"] if way.standardised else []
     parts += ["its own surest answers on the target learnt too"] if way.taught else []
+    parts += [one.own.note] if one.own else []
+    parts += ["not asked for: it votes"] if way.name not in (SOURCE_ONLY, *asked) else []
     return "; ".join(parts)
 
 
@@ -168,7 +182,7 @@ def _pictures(shift: Any) -> list[dict[str, Any]]:
         for row in rows.tolist():
             shown.setdefault(row, name)
     rows = np.array(list(shown))
-    maps = dict(answers(setting.network, [base.head, chosen.head], setting.loaders[1], rows))
+    maps = dict(_maps(setting, [base, chosen], rows))
     return [
         {
             "id": setting.domains.target.ids[row],

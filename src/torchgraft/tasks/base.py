@@ -16,7 +16,7 @@ A task is one file in this room, named as `Samples.task` and `report.json` name 
 - `evaluate(graft, samples, progress) -> (scores, findings)`, `compare(a, b, samples, progress)`: on labelled samples.
 - `between_domains(options, progress) -> (graft, samples, report)` (left out: labels of another domain are `fit`'s own
   business): what ships from a labelled source and an unlabelled target, a few samples for its self-check, and what the
-  report tells.
+  report tells; `WAYS`: what `--method` may name there, as a plain tuple, since it is read without an import.
 
 `sources`, `entry` and `outcome` are `fit`'s (`Sources`, `Entry`, `Outcome`); a task reads them and knows no more of a
 run than they hold.
