@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -44,7 +43,6 @@ def main() -> None:
     parser.add_argument("--small-tile", type=int, default=256, help="for the comparison with the whole")
     parser.add_argument("--whole", type=float, default=4, help="megapixels up to which the whole is computed as well")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--mapped", action="store_true", help="give every large block of memory back: less, and slow")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.cell:
@@ -68,7 +66,7 @@ def _all(arguments: argparse.Namespace, folder: Path) -> None:
         shape = (round(math.sqrt(size * 0.75e6)), round(math.sqrt(size * 0.75e6) / 0.75))
         _enlarge(arguments.data, shape, folder / "image")
         job = {"folder": str(folder), "shape": shape, "decoder": arguments.decoder, "threads": arguments.threads}
-        run = _child({**job, "kind": "map", "tile": arguments.tile}, mapped=arguments.mapped)
+        run = _child({**job, "kind": "map", "tile": arguments.tile})
         gaps = ("not computed",) * 2
         if size <= arguments.whole:
             found = _child({**job, "kind": "whole", "tile": arguments.small_tile})
@@ -77,13 +75,9 @@ def _all(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"| {' | '.join(row)} |", flush=True)
 
 
-def _child(job: dict, *, mapped: bool = False) -> dict:
+def _child(job: dict) -> dict:
     done = subprocess.run(
-        [sys.executable, __file__, "--cell", json.dumps(job)],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **({"MALLOC_MMAP_THRESHOLD_": "1000000"} if mapped else {})},
+        [sys.executable, __file__, "--cell", json.dumps(job)], check=True, stdout=subprocess.PIPE, text=True
     )
     return json.loads(done.stdout)
 

@@ -128,7 +128,7 @@ class Staged:
     def _make_room(self, down: range) -> None:
         """Bands for these rows of squares, in the memory of those above them: windows come from the top.
 
-        New memory between what a network takes and gives back would leave holes: at 64 megapixels 400 MB of them.
+        New memory between what a network takes and gives back would leave holes.
         """
         for i in [i for i in self.bands if i < down.start]:
             self.spare.append(self.bands.pop(i)[0])

@@ -37,9 +37,8 @@ def tiled(
 
     `image` is an array, `np.memmap`, or anything with a shape that gives arrays when it is sliced. Memory depends on
     `tile`, `halo` and the width of a band of the image at the network's stride 8 alone (see `_stages`): with Lite0 the
-    process peaks at 0.5 GB for 1 megapixel and at 0.7 for 64. `halo` None: what the network needs (`needed_halo`); an
-    image of one tile is seen at once. A decoder that reads the mean over the image (DeepLabV3+) costs a first pass of
-    the encoder.
+    process peaks at 0.7 GB. `halo` None: what the network needs (`needed_halo`); an image of one tile is seen at once.
+    A decoder that reads the mean over the image (DeepLabV3+) costs a first pass of the encoder.
 
     Raises `DataError` for an image of another shape or type, `OptionError` for a size that is no multiple of the
     coarsest stride, `UserError` for a network that is not in eval mode.
