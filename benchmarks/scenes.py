@@ -175,7 +175,7 @@ def _steps(arguments: argparse.Namespace) -> None:
 
 def _our_rate(backbone, classes: int, loader, counts: np.ndarray, steps: int, turn: int) -> float:
     network = SceneNetwork.of(backbone, "linear", classes)
-    step = PixelClassifier(network, DenseLoss(_loss(), counts))
+    step = PixelClassifier(network, DenseLoss(DenseLossOptions(class_weight="balanced"), counts))  # the plain loop's
 
     def groups(step: PixelClassifier):
         set_norm(step.network.levels, "affine")

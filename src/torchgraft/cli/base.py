@@ -115,7 +115,8 @@ def with_exit_codes(work: Callable[[], None], *, debug: bool = False) -> None:
         raise typer.Exit(_BROKEN_PIPE) from None
     except KeyboardInterrupt:
         kept = f"features in {cache_root()}, and the best graft so far, if there is one, in the folder of the run"
-        _fail(f"stopped; what was computed is kept: {kept}. The same command goes on from there.", 130, debug=debug)
+        how = "A fit goes on with --resume RUN; the same command uses the features again."
+        _fail(f"stopped; what was computed is kept: {kept}. {how}", 130, debug=debug)
     except UserError as error:
         _fail(f"graft: {error}", 2, debug=debug)
     except Exception as error:  # the boundary: whatever happens, people get a sentence and a code
