@@ -63,3 +63,9 @@ def test_ways_of_tasks_can_be_asked_for_with_a_source() -> None:
     assert plan.unknown("fda,self_training", source=True) == []
     assert "there is no 'fda'" in plan.unknown("fda", source=False)[0]
     assert "Did you mean 'moments'" in plan.unknown("momets", source=True)[0]
+
+
+def test_a_name_of_two_kinds_is_offered_once() -> None:
+    """`advent` is a method for photos and a way between scenes."""
+    [said] = plan.unknown("advnt", source=True)
+    assert said.count("'advent'") == 1

@@ -58,7 +58,7 @@ def unknown(asked: str, *, source: bool) -> list[str]:
     """Sentences about names that a comma-separated option should not hold; no method is imported."""
     if asked == AUTO or (source and asked == COMMITTEE):
         return []
-    known = (*between_domains(), *ways()) if source else registry.names("tune")
+    known = tuple(dict.fromkeys((*between_domains(), *ways()))) if source else registry.names("tune")
     wrong = [name for name in dict.fromkeys(map(str.strip, asked.split(","))) if name and name not in known]
     if not wrong:
         return []
