@@ -67,5 +67,5 @@ def test_ways_of_tasks_can_be_asked_for_with_a_source() -> None:
 
 def test_a_name_of_two_kinds_is_offered_once() -> None:
     """`advent` is a method for photos and a way between scenes."""
-    [said] = plan.unknown("advnt", source=True)
+    said = plan.unknown("advnt", source=True)[0]
     assert said.count("'advent'") == 1
