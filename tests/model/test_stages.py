@@ -16,25 +16,12 @@ from torchgraft.model.scene_network import SceneNetwork
 STEPS = ImagePreprocessing(size=64, resize=64, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
-class _Squeeze(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * x.mean((2, 3), keepdim=True).sigmoid()
-
-
-def _network(name: str = "linear", *, squeeze: bool = False, **options) -> SceneNetwork:
+def _network() -> SceneNetwork:
     """Strides 2, 4 and 8; a pixel sees few others."""
     torch.manual_seed(0)
-    blocks = [
-        nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU6(), _Squeeze() if squeeze else nn.Identity())
-        for a, b in ((3, 6), (6, 8), (8, 10))
-    ]
-    levels = Levels(nn.Sequential(*blocks), 64)
-    head = decoder(name, levels.channels, levels.strides, 4, **options)
+    levels = Levels(nn.Sequential(*(nn.Conv2d(a, b, 3, 2, 1) for a, b in ((3, 6), (6, 8), (8, 10)))), 64)
+    head = decoder("linear", levels.channels, levels.strides, 4)
     return SceneNetwork(levels, head, STEPS).eval().requires_grad_(False)
-
-
-def _image(height: int = 150, width: int = 215) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def test_stages_see_what_their_parts_see() -> None:
@@ -43,12 +30,11 @@ def test_stages_see_what_their_parts_see() -> None:
     """
     found = fields(_network())
     assert (found.count, found.fine, found.decoder) == (2, 8, 8)
-    assert fields(_network(squeeze=True)).count == 0
 
 
 def test_windows_from_the_top_share_their_fine_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each square of the last fine level once, and its memory used again further down."""
-    network, image = _network(), _image(300, 100)
+    network, image = _network(), np.random.default_rng(0).integers(0, 256, (300, 100, 3), dtype=np.uint8)
     run, made = Staged(network, image, fields(network), 32), []
     kept = run._fine
     monkeypatch.setattr(run, "_fine", lambda part: made.append(part) or kept(part))

@@ -87,7 +87,9 @@ def test_the_halo_by_hand() -> None:
     centre of place 2, pixel 20, and half a place of stride 4 further, pixel 22: 15 from column 7, rounded up to 16.
     """
     assert needed_halo(_network()) == 16
-    assert needed_halo(_network(squeeze=True)) is None
+    blind = _network(squeeze=True)
+    assert needed_halo(blind) is None
+    assert len(list(tiled(blind, _image(64, 64), tile=32))) == 1, "of 512 pixels around, all are there"
 
 
 def test_lite0_needs_what_its_convolutions_add_up_to() -> None:
