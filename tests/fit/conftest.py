@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from torchgraft.backbones import timm
 
 INSECTS = np.array(["ant", "bee", "cat"])
+STREET = np.array([[90, 140, 220], [80, 80, 80], [200, 40, 40]])
+"""Colours of sky, road and car."""
 
 
 @pytest.fixture
@@ -91,3 +93,17 @@ def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], 
         return f"local/{folder}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def street() -> Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]:
+    """(pixels 48 x 64 x 3, labels 48 x 64) of sky above road, with a red car, under noise of so many grey levels."""
+
+    def draw(rng: np.random.Generator, noise: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.zeros((48, 64), dtype=np.uint8)
+        labels[20 + rng.integers(8) :] = 1
+        left = rng.integers(4, 40)
+        labels[30:42, left : left + 18] = 2
+        return np.clip(STREET[labels] + rng.integers(-noise, noise, (48, 64, 3)), 0, 255).astype(np.uint8), labels
+
+    return draw

@@ -14,22 +14,16 @@ from torchgraft.data import ReadOptions, read
 from torchgraft.fit import FitOptions, fit, plan
 from torchgraft.tasks import segmentation
 
-COLOURS = np.array([[90, 140, 220], [80, 80, 80], [200, 40, 40]])
-
 
 @pytest.fixture(scope="module")
-def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def streets(tmp_path_factory: pytest.TempPathFactory, street: Callable) -> Path:
     """Sky above road, with a red car."""
     folder, rng = tmp_path_factory.mktemp("streets"), np.random.default_rng(0)
     for part, count in (("train", 12), ("val", 6)):
         for kind in ("images", "masks"):
             (folder / part / kind).mkdir(parents=True)
         for i in range(count):
-            labels = np.zeros((48, 64), dtype=np.uint8)
-            labels[20 + rng.integers(8) :] = 1
-            left = rng.integers(4, 40)
-            labels[30:42, left : left + 18] = 2
-            pixels = np.clip(COLOURS[labels] + rng.integers(-40, 40, (48, 64, 3)), 0, 255).astype(np.uint8)
+            pixels, labels = street(rng, 40)
             Image.fromarray(pixels).save(folder / part / "images" / f"s{i:03d}.png")
             Image.fromarray(labels).save(folder / part / "masks" / f"s{i:03d}.png")
     (folder / "classes.txt").write_text("sky\nroad\ncar\n")

@@ -11,21 +11,15 @@ from PIL import Image
 import torchgraft as tg
 from torchgraft.fit import FitOptions, fit
 
-COLOURS = np.array([[90, 140, 220], [80, 80, 80], [200, 40, 40]])
 
-
-def _streets(folder: Path) -> Path:
+def _streets(folder: Path, street: Callable) -> Path:
     """The left half of each image is grey, the right half of the view `other`; one view is missing."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 12), ("val", 6)):
         for kind in ("images", "masks", "views/other"):
             (folder / part / kind).mkdir(parents=True)
         for i in range(count):
-            labels = np.zeros((48, 64), dtype=np.uint8)
-            labels[20 + rng.integers(8) :] = 1
-            left = rng.integers(4, 40)
-            labels[30:42, left : left + 18] = 2
-            pixels = np.clip(COLOURS[labels] + rng.integers(-20, 20, (48, 64, 3)), 0, 255).astype(np.uint8)
+            pixels, labels = street(rng, 20)
             other = pixels.copy()
             pixels[:, :32], other[:, 32:] = 128, 128
             Image.fromarray(pixels).save(folder / part / "images" / f"s{i:03d}.png")
@@ -36,8 +30,10 @@ def _streets(folder: Path) -> Path:
     return folder
 
 
-def test_two_views_are_joined_and_shipped_where_they_pay(tmp_path: Path, small_backbone: Callable[[int], str]) -> None:
-    data = _streets(tmp_path / "streets")
+def test_two_views_are_joined_and_shipped_where_they_pay(
+    tmp_path: Path, street: Callable, small_backbone: Callable[[int], str]
+) -> None:
+    data = _streets(tmp_path / "streets", street)
     options = FitOptions(
         target=str(data), backbone=small_backbone(64), out=str(tmp_path / "run"),
         method="pixel_majority,pixel_probe,view_fusion",

@@ -17,8 +17,6 @@ import torchgraft as tg
 from torchgraft.fit import FitOptions, Run, fit, resume
 from torchgraft.fit import run as run_module
 
-COLOURS = np.array([[90, 140, 220], [80, 80, 80], [200, 40, 40]])
-
 
 @pytest.fixture(scope="module")
 def backbone(small_backbone: Callable[[int], str]) -> str:
@@ -26,18 +24,14 @@ def backbone(small_backbone: Callable[[int], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def streets(tmp_path_factory: pytest.TempPathFactory, street: Callable) -> Path:
     """Two drives of train and one of val: sky above road, with a red car; index masks, void at the edge."""
     folder, rng = tmp_path_factory.mktemp("streets"), np.random.default_rng(0)
     for part, drive, count in (("train", "a", 8), ("train", "b", 8), ("val", "c", 6)):
         for kind in ("images", "masks"):
             (folder / part / kind).mkdir(parents=True, exist_ok=True)
         for i in range(count):
-            labels = np.zeros((48, 64), dtype=np.uint8)
-            labels[20 + rng.integers(8) :] = 1
-            left = rng.integers(4, 40)
-            labels[30:42, left : left + 18] = 2
-            pixels = np.clip(COLOURS[labels] + rng.integers(-40, 40, (48, 64, 3)), 0, 255).astype(np.uint8)
+            pixels, labels = street(rng, 40)
             labels[:, 0] = 9
             Image.fromarray(pixels).save(folder / part / "images" / f"{drive}_{i:03d}.png")
             Image.fromarray(labels).save(folder / part / "masks" / f"{drive}_{i:03d}.png")
