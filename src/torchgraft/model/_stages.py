@@ -8,6 +8,7 @@ the logits square by square again.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -178,7 +179,18 @@ def pixels(network: SceneNetwork, image: Any, seen: Piece) -> Tensor:
     """1 x 3 x h x w, a copy: what is read may be a file that can't be written."""
     rows, columns = seen
     x = torch.from_numpy(np.array(image[rows, columns])).to(network.scale.device)
+    leave_memory(image)
     return x.permute(2, 0, 1)[None]
+
+
+def leave_memory(array: Any) -> None:
+    """Let pages of a mapped file go: changes are the system's to write, and pages come back when they are read.
+
+    Not for copies on write, whose changes would be lost.
+    """
+    file = getattr(array, "base", None)
+    if isinstance(array, np.memmap) and isinstance(file, mmap.mmap) and array.mode != "c" and hasattr(file, "madvise"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 def _inside(t: slice, s: slice, stride: int) -> slice:

@@ -8,7 +8,6 @@ ends where the image does, so convolutions see there the zeros that they see in 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torchgraft.core.errors import DataError, OptionError, UserError
-from torchgraft.model._stages import SQUARE, Fields, Piece, Staged, Window, around, fields, pixels
+from torchgraft.model._stages import SQUARE, Fields, Piece, Staged, Window, around, fields, leave_memory, pixels
 from torchgraft.model.scene_network import SceneNetwork
 
 TILE = 1024
@@ -61,7 +60,6 @@ def tiled(
         mean = _mean(network, run, windows) if network.sees_all else None
         for window in windows:
             yield from run.logits(window, mean)
-            _leave_memory(image)
 
 
 class _AtOnce:
@@ -107,8 +105,8 @@ def predict_map(
         classes[rows, columns] = k.to(torch.uint8).cpu().numpy()
         scaled = p.mul(255).round() if confidence.dtype == np.uint8 else p
         confidence[rows, columns] = scaled.cpu().numpy().astype(confidence.dtype)
-        for array in (image, classes, confidence):
-            _leave_memory(array)
+        for array in (classes, confidence):
+            leave_memory(array)
     return classes, confidence
 
 
@@ -141,18 +139,7 @@ def _mean(network: SceneNetwork, run: Staged | _AtOnce, windows: list[Window]) -
         inner = run.coarse(window.seen)[-1][:, :, rows, columns]
         total = total + inner.double().sum((2, 3))
         places += inner.shape[2] * inner.shape[3]
-        _leave_memory(run.image)
     return (total / places).to(network.scale.dtype)
-
-
-def _leave_memory(array: Any) -> None:
-    """Let pages of a mapped file go: changes are the system's to write, and pages come back when they are read.
-
-    Not for copies on write, whose changes would be lost.
-    """
-    file = getattr(array, "base", None)
-    if isinstance(array, np.memmap) and isinstance(file, mmap.mmap) and array.mode != "c" and hasattr(file, "madvise"):
-        file.madvise(mmap.MADV_DONTNEED)
 
 
 def _check(network: SceneNetwork, image: Any, tile: int, halo: int | None) -> None:
