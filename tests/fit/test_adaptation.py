@@ -16,6 +16,7 @@ from torchgraft.core.progress import SILENT
 from torchgraft.fit import FitOptions, Run, adaptation, fit, repeat, resume
 from torchgraft.fit.adaptation import Adaptation
 from torchgraft.model import assemble, load
+from torchgraft.train.select import information_maximisation
 
 FAST = "standardise,coral"
 
@@ -225,9 +226,15 @@ def test_two_are_no_committee_and_those_behind_them_vote(pair: Path, monkeypatch
 def test_of_several_values_the_clearest_is_the_candidate(pair: Path) -> None:
     run = adaptation.run(options(pair, method="coral", settings="ridge=0.1/1000"), SILENT)
     assert [one.name for one in run.ladder] == ["source-only", "coral(ridge=0.1)", "coral(ridge=1000)"]
-    clear = [adaptation.information_maximisation(one.probabilities) for one in run.ladder[1:]]
+    clear = [information_maximisation(one.probabilities) for one in run.ladder[1:]]
     assert [one.passed for one in run.ladder[1:]] == [clear[0] > clear[1], clear[0] < clear[1]]
     assert any("another setting is clearer" in one.note for one in run.ladder[1:])
+
+
+def test_other_settings_of_a_method_do_not_vote_on_it(pair: Path) -> None:
+    run = adaptation.run(options(pair, method="coral", settings="ridge=0.1/0.2/0.3"), SILENT)
+    assert len(run.ladder) == 4
+    assert "side with it" not in run.sentence
 
 
 def test_nobody_passes_the_rehearsal(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from torchgraft.core.progress import Progress
 from torchgraft.features.decode import pixels, resized
 from torchgraft.model import Decoder, SceneGraft, Tuned, as_samples, load, tiles
 from torchgraft.model.scene_network import SceneNetwork
+from torchgraft.model.views import ViewNetwork
 
 LITE0 = "packaged/efficientnet_lite0"
 COLOURS = ((128, 128, 128), (128, 64, 128), (0, 0, 192))
@@ -127,6 +128,17 @@ def test_large_images_are_exact_where_a_halo_is_enough(graft: SceneGraft, monkey
     monkeypatch.setattr(tiles, "needed_halo", lambda network: None)
     assert [graft.exact((1024, side, 3)) for side in (1024, 1025)] == [True, False]
     assert _constant(0.5, 0.5).exact((3000, 3000))
+
+
+@pytest.mark.parametrize(("fusion", "exact"), [("gated", False), ("concat", True)])
+def test_large_images_of_several_views(graft: SceneGraft, fusion: str, exact: bool, monkeypatch) -> None:
+    """Gated views are seen in tiles by the network of their blend, others as wholes."""
+    network = ViewNetwork.of(graft.backbone, fusion, len(graft.classes), views=2)
+    arrays = {name: t.numpy() for name, t in network.decoder.state_dict().items()}
+    joined = replace(graft, decoder=Decoder(name=fusion, arrays=arrays), views=("other",))
+    assert joined.exact((3000, 3000, 3))
+    monkeypatch.setattr(tiles, "needed_halo", lambda network: None)
+    assert joined.exact((3000, 3000, 3)) is exact
 
 
 def test_images_are_answered_upright(graft: SceneGraft, photo) -> None:

@@ -299,7 +299,7 @@ def test_answers_of_callables_are_checked():
 
 def test_no_function_takes_labels_of_the_target():
     functions = [getattr(select, name) for name in select.__all__ if inspect.isfunction(getattr(select, name))]
-    assert len(functions) == 16
+    assert len(functions) == 17
     for function in functions:
         names = set(inspect.signature(function).parameters)
         assert not [name for name in names if name.replace("_", "").lower() in ("yt", "ytarget", "targetlabels", "y")]
@@ -317,3 +317,11 @@ def test_importing_loads_neither_torch_nor_scikit_learn():
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_clearness_is_information_maximisation_of_what_has_not_collapsed() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 60)
+    prior = np.full(3, 1 / 3)
+    assert select.clearness(2 * p, prior) == pytest.approx(select.information_maximisation(p))
+    assert np.isnan(select.clearness(np.tile([0.98, 0.01, 0.01], (60, 1)), prior))

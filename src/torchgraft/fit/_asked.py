@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -17,7 +16,7 @@ from torchgraft.core.options import build
 from torchgraft.fit import plan
 from torchgraft.fit.options import FitOptions, plain
 from torchgraft.fit.plan import COMMITTEE
-from torchgraft.train.select import collapsed, information_maximisation
+from torchgraft.train.select import clearness
 
 END_TO_END = "end_to_end"
 """The setting that trains the backbone too."""
@@ -47,12 +46,6 @@ class Deep:
         from torchgraft.adapt import adapt  # loads torch
 
         prior = np.bincount(domains.ys, minlength=domains.n_classes) / len(domains.ys)
-
-        def clear(p: np.ndarray, accuracy: float) -> float:
-            p = np.asarray(p, dtype=np.float64)
-            p /= p.sum(axis=1, keepdims=True)
-            return math.nan if collapsed(p, prior) else information_maximisation(p)
-
         scale = np.sqrt(max(float(domains.xs.var(axis=0).sum()), 1e-12) / domains.dimension)
         zs, zt = ((x / scale).astype(np.float32) for x in (domains.xs, domains.xt))
         found = adapt(
@@ -63,7 +56,7 @@ class Deep:
             n_classes=domains.n_classes,
             options=dict(self.settings),
             validate=_NONE,
-            score=clear,
+            score=lambda p, accuracy: clearness(p, prior),
             seed=self.seed,
         )
         return Answer(self, np.asarray(found.probabilities, dtype=np.float64))

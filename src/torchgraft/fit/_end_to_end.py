@@ -23,7 +23,7 @@ from torchgraft.model import LinearHead, MlpHead, Tuned
 from torchgraft.train.augment import AugmentOptions, suggest
 from torchgraft.train.loader import ImageLoader, TextLoader
 from torchgraft.train.norm import SMALL_BATCH, choose_norm
-from torchgraft.train.select import collapsed, information_maximisation
+from torchgraft.train.select import clearness
 from torchgraft.train.step import Loader
 from torchgraft.tune.base import Skip
 
@@ -134,10 +134,8 @@ def _score(first: Adapted, task: Task) -> Callable[[np.ndarray, float], float]:
     prior = np.bincount(task.ys, minlength=task.n_classes) / len(task.ys)
 
     def score(probabilities: np.ndarray, accuracy: float) -> float:
-        p = np.asarray(probabilities, dtype=np.float64)
-        p /= p.sum(axis=1, keepdims=True)
         lost = len(held) and accuracy < least
-        return math.nan if lost or collapsed(p, prior) else information_maximisation(p)
+        return math.nan if lost else clearness(probabilities, prior)
 
     return score
 

@@ -30,7 +30,7 @@ from torchgraft.fit.options import FitOptions
 from torchgraft.fit.plan import COMMITTEE
 from torchgraft.model import Graft, LinearHead, MlpHead, Part, Tuned
 from torchgraft.model.prior import estimate_prior
-from torchgraft.train.select import collapsed, information_maximisation
+from torchgraft.train.select import clearness
 from torchgraft.tune.base import Skip, take
 
 _SELDOM = 0.05
@@ -228,7 +228,9 @@ def _ladder(given, able, rehearsal, progress, *, choose: bool) -> tuple[list[Can
                   for i, one in enumerate(ladder)]  # fmt: skip
     enough = len({one.method for one in able}) - 1 if choose else align.QUORUM
     if len(passing) - 1 < max(2, min(align.QUORUM, enough)):  # two that were asked for by name are enough
-        return ladder, [answers[i] for i in rehearsal.passing(align.BENCH) if i]
+        own = {able[i].method for i in passing} if choose else ()  # other settings of a method don't vote on it
+        bench = [i for i in rehearsal.passing(align.BENCH) if i in passing or able[i].method not in own]
+        return ladder, [answers[i] for i in bench if i]
     start = time.monotonic()
     members = [answers[i] for i in passing]
     taught = align.teach(given, members, c)
@@ -239,14 +241,10 @@ def _ladder(given, able, rehearsal, progress, *, choose: bool) -> tuple[list[Can
 
 
 def _one_of_each(able, answers, passing: list[int], prior: np.ndarray) -> list[int]:
-    """Of every method the passing member with the largest information maximisation that has not collapsed."""
-
-    def clear(i: int) -> float:
-        p = answers[i].probabilities
-        return -1.0 if collapsed(p, prior) else information_maximisation(p)
-
+    """Of every method the passing member with the clearest answers; one that has collapsed only where all have."""
+    clear = {i: np.nan_to_num(clearness(answers[i].probabilities, prior), nan=-1.0) for i in passing}
     methods = dict.fromkeys(able[i].method for i in passing)
-    return [max((i for i in passing if able[i].method == method), key=clear) for method in methods]
+    return [max((i for i in passing if able[i].method == method), key=clear.get) for method in methods]
 
 
 def _through_backbone(options, wanted, given, sources, progress, start) -> Candidate:

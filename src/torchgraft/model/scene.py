@@ -147,7 +147,9 @@ class SceneGraft:
         from torchgraft.model.tiles import TILE, needed_halo
 
         small = self.source is None or max(scaled_shape(shape[:2], self.scale)) <= TILE
-        return small or needed_halo(self.network) is not None
+        if small or (self.views and self.decoder.name != "gated"):  # other joined views are seen as wholes
+            return True
+        return needed_halo(self.network.scene if self.views else self.network) is not None
 
     def coloured(self, classes: np.ndarray) -> np.ndarray:
         """A map of classes as H x W x 3 uint8 in the classes' colours; what is no class is white."""

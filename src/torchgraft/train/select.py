@@ -27,6 +27,7 @@ __all__ = [
     "bnm",
     "bootstrap_gain",
     "class_ami",
+    "clearness",
     "clusters_agree",
     "collapsed",
     "dev",
@@ -64,6 +65,15 @@ def information_maximisation(p_t: np.ndarray) -> float:
     """
     p = _predictions(p_t)
     return max(float(entr(p.mean(axis=0)).sum()) - _mean_entropy(p), 0.0)
+
+
+def clearness(p_t: np.ndarray, prior_s: np.ndarray) -> float:
+    """Information maximisation of N x C predictions, and nan where `collapsed` says that they have, given the source's
+    C class frequencies `prior_s`: what settings and epochs are chosen by. Rows are first brought to sum 1.
+    """
+    p = np.asarray(p_t, dtype=np.float64)
+    p = p / p.sum(axis=1, keepdims=True)
+    return float("nan") if collapsed(p, prior_s) else information_maximisation(p)
 
 
 def bnm(p_t: np.ndarray) -> float:

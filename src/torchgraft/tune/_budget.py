@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchgraft.train.loop import Trained
 from torchgraft.train.step import Batch, Loader
+from torchgraft.tune.base import Problem
 
 MARGIN = 1.25
 """How much longer training may take than measured before it no longer fits: others use the machine too."""
@@ -44,6 +46,20 @@ class Timed:
         """Median over the steps but the first, which warms up, of wall time by samples; 0 where there are too few."""
         took = [(end - begin) / n for (begin, n), (end, _) in zip(self.asked[1:], self.asked[2:], strict=False)]
         return float(np.median(took)) if took else 0.0
+
+
+def another_fits(problem: Problem, key: str, i: int, runs: Sequence[Trained]) -> bool:
+    """Whether fold `i` and the training on all samples still fit, as long as the folds before (`runs`) took.
+
+    The clock's word is written into the journal under `key`: a run that goes on must hear it again.
+    """
+
+    def fits() -> bool:
+        sizes = [len(fit) for fit, _ in problem.folds]
+        each = sum(run.history.seconds for run in runs) / sum(sizes[:i])
+        return MARGIN * each * (sizes[i] + len(problem.y)) < problem.resources.deadline - time.monotonic()
+
+    return problem.resources.journal.once(f"{key}, fold {i + 1}", fits)
 
 
 def plan(

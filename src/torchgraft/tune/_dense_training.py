@@ -25,7 +25,7 @@ from torchgraft.train.loop import LoopOptions, Trained, train
 from torchgraft.train.norm import set_norm
 from torchgraft.train.step import Batch, Phase, Step, Validate
 from torchgraft.tune import _runs
-from torchgraft.tune._budget import MARGIN, Timed
+from torchgraft.tune._budget import MARGIN, Timed, another_fits
 from torchgraft.tune._dense import Setting, arrays_of, candidate
 from torchgraft.tune._dense_options import DenseTrainOptions
 from torchgraft.tune._pixels import BATCH, Pixels, draw, logits_at, rarity
@@ -97,7 +97,7 @@ class _Training:
         self._say(epochs, folds)
         runs, parts, rows = [], [], []
         for i, (fit, held) in enumerate(self.problem.folds[:folds]):
-            if i and not self._another_fits(i, runs):
+            if i and not another_fits(self.problem, self.key, i, runs):
                 break
             step = self._step(heads[i], fit)
             runs.append(self._train(step, fit, held, epochs, f"fold {i + 1} of {folds}"))
@@ -193,16 +193,6 @@ class _Training:
             return {"loss": float(losses.mean()), "accuracy": right, "base": base}, logits
 
         return validate
-
-    def _another_fits(self, i: int, runs: Sequence[Trained]) -> bool:
-        """Whether fold `i` and the training on all scenes still fit, as long as the folds before took."""
-
-        def fits() -> bool:
-            sizes = [len(fit) for fit, _ in self.problem.folds]
-            each = sum(run.history.seconds for run in runs) / sum(sizes[:i])
-            return MARGIN * each * (sizes[i] + len(self.problem.y)) < self.resources.deadline - time.monotonic()
-
-        return self.resources.journal.once(f"{self.key}, fold {i + 1}", fits)
 
     def _decide(self, head: LinearHead) -> dict[str, Any]:
         """Epochs and folds within the time that is left, or why not."""

@@ -26,7 +26,7 @@ from torchgraft.train.optim import accelerator
 from torchgraft.train.range_test import RangeTest, range_test
 from torchgraft.train.step import Phase, Validate
 from torchgraft.tune import _runs
-from torchgraft.tune._budget import MARGIN, TRIAL, Timed, plan, trial_epochs, wanted_epochs
+from torchgraft.tune._budget import TRIAL, Timed, another_fits, plan, trial_epochs, wanted_epochs
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
 from torchgraft.tune._path import calibrated_loss, dense_source, probe_heads, sample_weights
@@ -72,7 +72,7 @@ class _FineTuning:
         runs: list[Trained] = []
         said: dict[str, str] = {}
         for i in range(folds):
-            if i and not self._another_fits(i, runs):
+            if i and not another_fits(self.problem, self.key, i, runs):
                 break
             fit, held = self.problem.folds[i]
             step = self._classifier(heads[i], fit)
@@ -133,16 +133,6 @@ class _FineTuning:
         except Skip as skip:  # the clock's word, which a run that goes on must hear again
             return {"skip": str(skip)}
         return self._plan(cost, 0) | {"rate": rate} | seen  # anew: trials are longer than the first measurement
-
-    def _another_fits(self, i: int, runs: Sequence[Trained]) -> bool:
-        """Whether fold `i` and the final training still fit, as long as the folds before took."""
-
-        def fits() -> bool:
-            sizes = [len(fit) for fit, _ in self.problem.folds]
-            each = sum(run.history.seconds for run in runs) / sum(sizes[:i])
-            return MARGIN * each * (sizes[i] + len(self.problem.y)) < self.resources.deadline - time.monotonic()
-
-        return self.resources.journal.once(f"{self.key}, fold {i + 1}", fits)
 
     def _plan(self, cost: float, trials: int, tested: int = 0) -> dict[str, Any]:
         planned = plan(
