@@ -142,3 +142,14 @@ def test_trials_end_where_another_one_would_leave_no_time_to_train(hard_text, mo
     candidate = _finetune.fine_tune(problem, TrainOptions(epochs=2, batch=10), Recipe(rates=(1e-2, 1e-3)), "test")
     assert candidate.chosen["rate"] == 1e-2
     assert 1 in asked
+
+
+def test_a_trial_counts_for_the_rate_that_repairs_left_it(hard_text):
+    """At rate 2 it explodes, and learns at the twentieth of it: that is the rate to train at."""
+    lines: list[str] = []
+    problem = hard_text()
+    progress = SimpleNamespace(bar=SILENT.bar, say=lines.append)
+    problem = replace(problem, resources=replace(problem.resources, progress=progress))
+    candidate = _finetune.fine_tune(problem, TrainOptions(epochs=3, batch=10), Recipe(rates=(1e-30, 2.0)), "test")
+    assert candidate.chosen["rate"] == pytest.approx(0.1)
+    assert [line.partition(":")[0] for line in lines if "multiplied by" in line] == ["test, trying rate 2e+00"]

@@ -181,7 +181,7 @@ class _FineTuning:
             step = self._classifier(head, part)
             done = self._train(step, part, held[:TRIAL], rate, epochs, f"trying rate {rate:.0e}", keep=False)
             losses = [leg["loss"] for leg in done.history.legs[1:] if np.isfinite(leg["loss"])]
-            found.append((min(losses, default=np.inf), rate))
+            found.append((min(losses, default=np.inf), rate * _runs.lowered([done])))  # that of an attempt that held
             samples = len(found) * (epochs * len(part) + (epochs + 1) * len(held[:TRIAL]) / 3)
             each = (time.monotonic() - start) / samples
         return min(found, key=lambda one: one[0])[1], each
