@@ -6,6 +6,7 @@ down. So every convolutional network that can be loaded has levels, our own, tim
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 from dataclasses import replace
@@ -79,22 +80,22 @@ class Levels(nn.Module):
             return [found[_key(stride)] for stride in self._names][:count]
         return self._watched(x, count)
 
-    def after(self, z: Tensor, count: int) -> list[Tensor]:
-        """The levels beyond the first `count`, made from `z`, the last of these: B x C x H / stride x W / stride.
+    def after(self, z: Tensor, count: int, end: int | None = None) -> list[Tensor]:
+        """The levels from `count` to `end` (None: all), made from `z`, the one before: B x C x H / stride x W / stride.
 
         The network runs on a picture of nothing, and `z` takes the place of what it gives there. Right for networks in
         which everything later is made from this map: see `splits`.
         """
-        stride, wanted = list(self._names)[count - 1], list(self._names)[count:]
+        names = list(self._names)[:end]
         nothing = z.new_zeros(len(z), 3, _SMALLEST, _SMALLEST)
         if self._graphs:
-            found = _Replaced(self.module.model, _key(stride), z).run(nothing)
-            return [found[_key(stride)] for stride in wanted]
-        hook = dict(self.module.named_modules())[self._names[stride]].register_forward_hook(
+            found = _Replaced(self.module.model, [_key(stride) for stride in names], count, z).levels(nothing)
+            return found[count:]
+        hook = dict(self.module.named_modules())[self._names[names[count - 1]]].register_forward_hook(
             lambda _, __, ___: _first_channels(self.module, z, back=True).clone()
         )
         try:
-            return self._watched(nothing, len(self._names))[count:]
+            return self._watched(nothing, len(names))[count:]
         finally:
             hook.remove()
 
@@ -256,15 +257,26 @@ class _Watch(fx.Interpreter):
 
 
 class _Replaced(fx.Interpreter):
-    """Run a graph that gives levels, but with a map in the place of one of them."""
+    """Run a graph that gives levels up to the last of `keys`, but with a map in the place of the one before `count`."""
 
-    def __init__(self, module: fx.GraphModule, key: str, z: Tensor) -> None:
+    def __init__(self, module: fx.GraphModule, keys: list[str], count: int, z: Tensor) -> None:
         super().__init__(module)
         output = next(node for node in module.graph.nodes if node.op == "output")
-        self.node, self.z = output.args[0][key], z
+        self.nodes = [output.args[0][key] for key in keys]
+        self.replaced, self.z, self.found = self.nodes[count - 1], z, {}
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        with contextlib.suppress(_EnoughError):
+            self.run(x)
+        return [self.found[node] for node in self.nodes]
 
     def run_node(self, n: fx.Node) -> Any:
-        return self.z.clone() if n is self.node else super().run_node(n)
+        z = self.z.clone() if n is self.replaced else super().run_node(n)
+        if n in self.nodes:
+            self.found[n] = z
+            if len(self.found) == len(self.nodes):
+                raise _EnoughError
+        return z
 
 
 def _inner(module: nn.Module) -> nn.Module:

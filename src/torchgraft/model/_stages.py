@@ -1,13 +1,13 @@
-"""A window of a large image in two stages, so that memory holds few fine maps at a time.
+"""A network over a large image, stage by stage and square by square, so that memory holds a few places at a time.
 
-Nearly all memory of a network goes into its fine maps (half of the image's pixels times a hundred channels), and
-nearly all that it sees around a pixel comes from the coarse ones. So fine maps are made square by square, with the few
-pixels that they need around, and only the last of them is kept; the coarse ones are made of it for a whole window, and
-the logits square by square again.
+Nearly all that a network sees around a pixel comes from its coarse maps, and nearly all of its memory goes into its
+fine ones. So the last of the fine maps is made in squares, with the few pixels that these need around, and each coarser
+map in squares of the one before. A map keeps the rows that are still asked for and no more.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,10 +20,13 @@ from torch import Tensor
 from torchgraft.model.scene_network import SceneNetwork
 
 SQUARE = 256
-"""Pixels of a side of what is made at a time of the fine maps."""
+"""Pixels of a side of what is made at a time of the fine maps; of the coarser ones it is as many places."""
+
+STRIP = 4096
+"""Pixels that an image is wide at most to be taken in one piece."""
 
 _FINE = 8
-"""The coarsest stride that is made in squares."""
+"""The coarsest stride of the first stage."""
 
 _LONGEST = 8192
 
@@ -32,27 +35,23 @@ Piece = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
-class Window:
-    """A tile, and what the network sees of the image to compute it."""
+class Stage:
+    """Makes the levels up to `count` from the last level of the stage before (the first one from the image); `around`
+    pixels around a part decide what comes out.
+    """
 
-    tile: Piece
-    seen: Piece
-
-    def core(self, stride: int = 1) -> Piece:
-        """The tile inside the map of the window at a stride; to the map's end where the window ends with the tile."""
-        return tuple(_inside(t, s, stride) for t, s in zip(self.tile, self.seen, strict=True))
+    count: int
+    around: int
 
 
 @dataclass(frozen=True)
 class Fields:
     """Pixels around a part, multiples of the coarsest stride, that decide what comes out: `whole` for logits of the
-    network (None: all of them), `fine` for its first `count` levels, `decoder` for logits from maps. `count` 0: the
-    network can't be run in stages.
+    network (None: all of them), `decoder` for logits from maps. No `stages`: the network can't be run in any.
     """
 
     whole: int | None
-    count: int = 0
-    fine: int = 0
+    stages: tuple[Stage, ...] = ()
     decoder: int = 0
 
 
@@ -66,95 +65,140 @@ def fields(network: SceneNetwork) -> Fields:
     if network.sees_all:
         mean = torch.zeros(1, network.levels.channels[-1], device=network.scale.device)
     whole = _reach(network, lambda x: network(x, mean))
-    count = _count(network)
-    if whole is None or not count or not network.levels.splits(count):
+    stages = () if whole is None else tuple(_stages(network))
+    if not stages:
         return Fields(whole)
-    fine = _reach(network, lambda x: network.features(x, count)[-1])
-    return Fields(
-        whole, count, fine, _reach(network, lambda x: network.decoded(_spread(network, x), x.shape[2:], mean))
-    )
+    decoder = _reach(network, lambda x: network.decoded(_spread(network, x), x.shape[2:], mean))
+    return Fields(whole, stages, decoder)
 
 
 class Staged:
-    """The maps of an image and its logits, window by window from the top; `network` has `fields` with a `count`."""
+    """Logits of an image by a network with stages: `found` are its `fields`, `square` the pixels of a side.
 
-    def __init__(self, network: SceneNetwork, image: Any, found: Fields, square: int) -> None:
+    Wide images are taken in strips, with all around them that decides: rows of maps are no longer than a strip.
+    """
+
+    def __init__(self, network: SceneNetwork, image: Any, found: Fields, square: int, strip: int = STRIP) -> None:
         self.network, self.image, self.fields = network, image, found
         self.square = max(square // network.multiple, 1) * network.multiple
-        self.stride = network.levels.strides[found.count - 1]
-        self.filled = network.full_size(*image.shape[:2])
-        self.bands: dict[int, tuple[Tensor, set[int]]] = {}  # rows of squares: the last fine level, the squares it has
-        self.spare: list[Tensor] = []
+        self.full = tuple(slice(0, side) for side in network.full_size(*image.shape[:2]))
+        self.strips = cuts(self.full[1], strip, 2 * found.whole, network.multiple)
 
-    def coarse(self, seen: Piece) -> list[Tensor]:
-        """The levels beyond the fine ones in a part of the image."""
-        down, along = (range(s.start // self.square, -(-s.stop // self.square)) for s in seen)
-        self._make_room(down)
-        for i in down:
-            for j in along:
-                self._fill(i, j)
-        columns, ends = self._places(1, along), self._places(0, down).stop - down.start * self.square // self.stride
-        joined = torch.cat([self.bands[i][0][..., columns] for i in down], 2)[:, :, :ends]
-        rows, columns = Window(seen, (self._pixels(0, down), self._pixels(1, along))).core(self.stride)
-        return self.network.levels.after(joined[:, :, rows, columns], self.fields.count)
+    def mean(self) -> Tensor:
+        """The mean over the image of its coarsest level: 1 x C."""
+        total, stride = 0, self.network.levels.strides[-1]
+        for columns in self.strips:
+            last = self._maps(columns)[-1]
+            for part in squares((self.full[0], columns), last.side):
+                total = total + last.part(part)[-1].double().sum((2, 3))
+        return (total * stride**2 / math.prod(s.stop for s in self.full)).to(self.network.scale.dtype)
 
-    def logits(self, window: Window, mean: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
-        """(rows, columns, logits C x h x w) of the squares of a tile."""
-        coarse = self.coarse(window.seen)
-        strides = self.network.levels.strides[self.fields.count :]
-        for tile in squares(window.tile, self.square):
-            part = Window(tile, self._around(tile, self.fields.decoder, window.seen))
-            maps = self._fine(part.seen)
-            for z, stride in zip(coarse, strides, strict=True):
-                rows, columns = Window(part.seen, window.seen).core(stride)
-                maps.append(z[:, :, rows, columns])
-            sizes = [s.stop - s.start for s in part.seen]
-            rows, columns = part.core()
-            logits = self.network.decoded(maps, self.network.full_size(*sizes), mean)[0, :, : sizes[0], : sizes[1]]
-            yield *tile, logits[:, rows, columns]
+    def logits(self, mean: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
+        """(rows, columns, logits C x h x w) of squares, strip by strip and in each row by row."""
+        for strip in self.strips:
+            yield from self._strip(strip, mean)
+
+    def _strip(self, strip: slice, mean: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
+        later = self._maps(strip)[1:]
+        for square in squares((self.full[0], strip), self.square):
+            seen = self._around(square, self.fields.decoder, self.square)
+            maps = self._fine(seen) + [z for made in later for z in made.part(seen)]
+            rows, columns = inside(square, seen)
+            logits = self.network.decoded(maps, tuple(s.stop - s.start for s in seen), mean)[0, :, rows, columns]
+            place = clipped(square, self.image)
+            height, width = (s.stop - s.start for s in place)
+            yield *place, logits[:, :height, :width]
+
+    def _maps(self, strip: slice) -> list[_Rows]:
+        """What each stage makes in a strip, from the top."""
+        levels, first = self.network.levels, self.fields.stages[0].count
+        columns = around(strip, self.fields.whole, self.full[1], side=strip.stop - strip.start)
+        seen = (self.full[0], columns)
+        made = [_Rows(self.network, seen, self.square, range(first - 1, first), lambda part: self._fine(part)[-1:])]
+        for before, stage in zip(self.fields.stages, self.fields.stages[1:], strict=False):
+            make = self._later(made[-1], stage, levels.after)
+            made.append(_Rows(self.network, seen, 2 * self.square, range(before.count, stage.count), make))
+        return made
+
+    def _later(self, source: _Rows, stage: Stage, after: Callable) -> Callable[[Piece], list[Tensor]]:
+        def make(part: Piece) -> list[Tensor]:
+            seen = self._around(part, stage.around, 2 * self.square, source.strip)
+            found = after(source.part(seen)[-1], source.levels.stop, stage.count)
+            strides = self.network.levels.strides[source.levels.stop :]
+            return [z[(..., *inside(part, seen, stride))] for z, stride in zip(found, strides, strict=False)]
+
+        return make
 
     def _fine(self, part: Piece) -> list[Tensor]:
-        """The first levels in a part of the image."""
-        whole = tuple(slice(0, side) for side in self.image.shape[:2])
-        window = Window(part, self._around(part, self.fields.fine, whole))
-        maps = self.network.features(pixels(self.network, self.image, window.seen), self.fields.count)
-        places = [window.core(stride) for stride in self.network.levels.strides]
-        return [z[:, :, rows, columns] for z, (rows, columns) in zip(maps, places, strict=False)]
+        """The levels of the first stage in a part of the image."""
+        first, strides = self.fields.stages[0], self.network.levels.strides
+        seen = self._around(part, first.around, max(s.stop - s.start for s in part))
+        maps = self.network.features(pixels(self.network, self.image, seen), first.count)
+        return [z[(..., *inside(part, seen, stride))] for z, stride in zip(maps, strides, strict=False)]
 
-    def _around(self, part: Piece, by: int, within: Piece) -> Piece:
-        unit = self.network.multiple
-        side = -(-max(self.square, *(s.stop - s.start for s in part)) // unit) * unit
-        return tuple(around(s, by, w, side=side, unit=unit) for s, w in zip(part, within, strict=True))
+    def _around(self, part: Piece, by: int, side: int, within: Piece | None = None) -> Piece:
+        return tuple(around(s, by, w, side=side) for s, w in zip(part, within or self.full, strict=True))
 
-    def _make_room(self, down: range) -> None:
-        """Bands for these rows of squares, in the memory of those above them: windows come from the top.
 
-        New memory between what a network takes and gives back would leave holes.
-        """
-        for i in [i for i in self.bands if i < down.start]:
-            self.spare.append(self.bands.pop(i)[0])
-        new = [i for i in down if i not in self.bands]
-        shape = (self.network.levels.channels[self.fields.count - 1], self.square // self.stride)
-        while len(self.spare) < len(new):
-            self.spare.append(self.network.scale.new_empty(1, *shape, self.filled[1] // self.stride))
-        self.bands |= {i: (self.spare.pop(), set()) for i in new}
+class _Rows:
+    """Some levels of a strip, made square by square when they are asked for, from the top; rows above the last ones
+    asked for are forgotten, and their memory is used again.
+    """
 
-    def _fill(self, i: int, j: int) -> None:
-        band, there = self.bands[i]
-        if j not in there:
-            z = self._fine((self._pixels(0, range(i, i + 1)), self._pixels(1, range(j, j + 1))))[-1]
-            band[:, :, : z.shape[2], self._places(1, range(j, j + 1))] = z
+    def __init__(
+        self, network: SceneNetwork, strip: Piece, side: int, levels: range, make: Callable[[Piece], list[Tensor]]
+    ) -> None:
+        self.strip, self.side, self.levels, self.make = strip, side, levels, make
+        self.strides = [network.levels.strides[i] for i in levels]
+        self.channels = [network.levels.channels[i] for i in levels]
+        self.like = network.scale
+        self.kept: dict[int, tuple[list[Tensor], set[int]]] = {}  # row of squares: the maps of its width, what is there
+        self.spare: list[list[Tensor]] = []
+
+    def part(self, seen: Piece) -> list[Tensor]:
+        """The levels in a part of the strip whose ends are multiples of the coarsest stride."""
+        seen = tuple(slice(s.start - own.start, s.stop - own.start) for s, own in zip(seen, self.strip, strict=True))
+        down, along = (range(s.start // self.side, -(-s.stop // self.side)) for s in seen)
+        for i in [i for i in self.kept if i < down.start]:
+            self.spare.append(self.kept.pop(i)[0])
+        for i in down:
+            self._fill(i, along)
+        found, top = [], down.start * self.side
+        for k, stride in enumerate(self.strides):
+            columns = slice(seen[1].start // stride, seen[1].stop // stride)
+            joined = torch.cat([self.kept[i][0][k][..., columns] for i in down], 2)
+            found.append(joined[:, :, (seen[0].start - top) // stride : (seen[0].stop - top) // stride])
+        return found
+
+    def _fill(self, i: int, along: range) -> None:
+        if i not in self.kept:
+            self.kept[i] = (self.spare.pop() if self.spare else self._new(), set())
+        maps, there = self.kept[i]
+        for j in (j for j in along if j not in there):
+            part = tuple(self._square(axis, n) for axis, n in enumerate((i, j)))
+            left = j * self.side
+            for kept, z, stride in zip(maps, self.make(part), self.strides, strict=True):
+                kept[:, :, : z.shape[2], left // stride : left // stride + z.shape[3]] = z
             there.add(j)
 
-    def _pixels(self, axis: int, places: range) -> slice:
-        """Rows (axis 0) or columns of some squares that lie side by side."""
-        return slice(places.start * self.square, min(places.stop * self.square, self.image.shape[axis]))
+    def _square(self, axis: int, n: int) -> slice:
+        own = self.strip[axis]
+        return slice(own.start + n * self.side, min(own.start + (n + 1) * self.side, own.stop))
 
-    def _places(self, axis: int, places: range) -> slice:
-        """The same of the last fine level, to the end of what fills the image up."""
-        return slice(
-            places.start * self.square // self.stride, min(places.stop * self.square, self.filled[axis]) // self.stride
-        )
+    def _new(self) -> list[Tensor]:
+        width = self.strip[1].stop - self.strip[1].start
+        return [
+            self.like.new_empty(1, channels, self.side // stride, width // stride)
+            for channels, stride in zip(self.channels, self.strides, strict=True)
+        ]
+
+
+def cuts(length: slice, most: int, slack: int, unit: int) -> list[slice]:
+    """Parts of like sizes, multiples of `unit` and at most `most`; one where there are no more than `slack` beyond."""
+    size = length.stop
+    count = 1 if size <= most + slack else -(-size // most)
+    each = -(-size // (count * unit)) * unit
+    return [slice(start, min(size, start + each)) for start in range(0, size, each)]
 
 
 def squares(part: Piece, side: int) -> Iterator[Piece]:
@@ -164,15 +208,27 @@ def squares(part: Piece, side: int) -> Iterator[Piece]:
             yield slice(top, min(top + side, part[0].stop)), slice(left, min(left + side, part[1].stop))
 
 
-def around(part: slice, by: int, within: slice, *, side: int, unit: int) -> slice:
+def around(part: slice, by: int, within: slice, *, side: int) -> slice:
     """So many pixels more before and after a part, as far as there are some; `side` + 2 `by` of them for every part.
 
     What a part at an end lacks on one side is added on the other, so that a network sees one size over and over: blocks
     of memory of the same few sizes are used again, of many sizes they leave holes.
     """
-    length, end = side + 2 * by, -(-within.stop // unit) * unit
-    start = max(within.start, min(part.start - by, end - length))
+    length = side + 2 * by
+    start = max(within.start, min(part.start - by, within.stop - length))
     return slice(start, min(start + length, within.stop))
+
+
+def inside(part: Piece, seen: Piece, stride: int = 1) -> Piece:
+    """Where a part is in the map at a stride of what is seen of it."""
+    return tuple(
+        slice((p.start - s.start) // stride, (p.stop - s.start) // stride) for p, s in zip(part, seen, strict=True)
+    )
+
+
+def clipped(part: Piece, image: Any) -> Piece:
+    """What a part has of the image, without what this is filled up with."""
+    return tuple(slice(s.start, min(s.stop, side)) for s, side in zip(part, image.shape[:2], strict=True))
 
 
 def pixels(network: SceneNetwork, image: Any, seen: Piece) -> Tensor:
@@ -193,14 +249,21 @@ def leave_memory(array: Any) -> None:
         file.madvise(mmap.MADV_DONTNEED)
 
 
-def _inside(t: slice, s: slice, stride: int) -> slice:
-    return slice((t.start - s.start) // stride, None if t.stop == s.stop else (t.stop - s.start) // stride)
+def _stages(network: SceneNetwork) -> Iterator[Stage]:
+    """As many as the network can be cut into; none where the fine levels can't be cut off."""
+    levels = network.levels
+    count = min(sum(stride <= _FINE for stride in levels.strides), len(levels.strides) - 1)
+    if not count or not levels.splits(count):
+        return
+    yield Stage(count, _reach(network, lambda x: network.features(x, count)[-1]))
+    while count < len(levels.strides):
+        end = next((i for i in range(count + 1, len(levels.strides)) if levels.splits(i)), len(levels.strides))
 
+        def later(x: Tensor, count: int = count, end: int = end) -> Tensor:
+            return levels.after(_spread(network, x)[count - 1], count, end)[-1]
 
-def _count(network: SceneNetwork) -> int:
-    """Levels that are fine; at least one is left that is not."""
-    strides = network.levels.strides
-    return min(sum(stride <= _FINE for stride in strides), len(strides) - 1)
+        yield Stage(end, _reach(network, later))
+        count = end
 
 
 def _spread(network: SceneNetwork, x: Tensor) -> list[Tensor]:

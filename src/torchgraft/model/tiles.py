@@ -1,9 +1,9 @@
-"""Images larger than memory: a network runs over tiles, and what comes out is what it would give for the whole.
+"""Images larger than memory: a network runs over parts, and what comes out is what it would give for the whole.
 
-Each tile is seen with as much around it (the halo) as its pixels can depend on. Measured with EfficientNet-Lite0, the
+Each part is seen with as much around it (the halo) as its pixels can depend on. Measured with EfficientNet-Lite0, the
 field that a pixel does depend on is no smaller than the one that could be: probabilities are within 1e-4 of the whole's
-with 448 pixels around, and 0.01 off with 256. Tiles and windows begin at multiples of the coarsest stride, and a window
-ends where the image does, so convolutions see there the zeros that they see in the whole.
+with 448 pixels around, and 0.01 off with 256. Parts begin at multiples of the coarsest stride and end where the image
+does, so convolutions see there the zeros that they see in the whole.
 """
 
 from __future__ import annotations
@@ -17,11 +17,23 @@ import torch
 from torch import Tensor
 
 from torchgraft.core.errors import DataError, OptionError, UserError
-from torchgraft.model._stages import SQUARE, Fields, Piece, Staged, Window, around, fields, leave_memory, pixels
+from torchgraft.model._stages import (
+    SQUARE,
+    Fields,
+    Piece,
+    Staged,
+    around,
+    clipped,
+    cuts,
+    fields,
+    inside,
+    leave_memory,
+    pixels,
+)
 from torchgraft.model.scene_network import SceneNetwork
 
 TILE = 1024
-"""Pixels of a side: halos cost up to x3.8 the work of the whole in the coarse half of a network."""
+"""Pixels of a side up to which an image is seen at once: faster, for some more memory."""
 
 _BLIND = 512
 """The halo of a network that has none which is enough (it averages over the image in every block)."""
@@ -32,12 +44,13 @@ _KNOWN: WeakKeyDictionary[SceneNetwork, Fields] = WeakKeyDictionary()
 def tiled(
     network: SceneNetwork, image: Any, *, tile: int = TILE, halo: int | None = None
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """(rows, columns, logits C x h x w) of each tile of an image H x W x 3 uint8, row by row.
+    """(rows, columns, logits C x h x w) of parts that cover an image H x W x 3 uint8, each pixel once.
 
-    `image` is an array, `np.memmap`, or anything with a shape that gives arrays when it is sliced. Memory depends on
-    `tile`, `halo` and the width of a band of the image at the network's stride 8 alone (see `_stages`): with Lite0 the
-    process peaks at 0.7 GB. `halo` None: what the network needs (`needed_halo`); an image of one tile is seen at once.
-    A decoder that reads the mean over the image (DeepLabV3+) costs a first pass of the encoder.
+    `image` is an array, `np.memmap`, or anything with a shape that gives arrays when it is sliced. One of `tile` pixels
+    a side at most is seen at once. Larger ones are made in squares, stage by stage (see `_stages`), in memory that does
+    not grow with the image: with Lite0 the process peaks at 0.5 GB. Networks that can't be cut into stages, and all
+    where a `halo` is given, see tiles of this size and the halo around at once; None: `needed_halo`. A decoder that
+    reads the mean over the image (DeepLabV3+) costs a first pass of the encoder.
 
     Raises `DataError` for an image of another shape or type, `OptionError` for a size that is no multiple of the
     coarsest stride, `UserError` for a network that is not in eval mode.
@@ -49,33 +62,44 @@ def tiled(
             yield slice(0, height), slice(0, width), network(pixels(network, image, np.s_[:, :]))[0]
         return
     known = _fields(network)
-    halo = (_BLIND if known.whole is None else known.whole) if halo is None else halo
-    windows = [
-        Window((rows, columns), (seen_rows, seen_columns))
-        for rows, seen_rows in _along(height, tile, halo, network.multiple)
-        for columns, seen_columns in _along(width, tile, halo, network.multiple)
-    ]
+    run: Staged | _AtOnce
+    if known.stages and halo is None:
+        run = Staged(network, image, known, min(tile, SQUARE))
+    else:
+        run = _AtOnce(network, image, tile, (known.whole or _BLIND) if halo is None else halo)
     with torch.inference_mode():
-        run = Staged(network, image, known, min(tile, SQUARE)) if known.count else _AtOnce(network, image)
-        mean = _mean(network, run, windows) if network.sees_all else None
-        for window in windows:
-            yield from run.logits(window, mean)
+        yield from run.logits(run.mean() if network.sees_all else None)
 
 
 class _AtOnce:
-    """A window as one picture: of networks that can't be run in stages."""
+    """Windows, a tile and a halo, each as one picture: for networks that can't be run in stages."""
 
-    def __init__(self, network: SceneNetwork, image: Any) -> None:
+    def __init__(self, network: SceneNetwork, image: Any, tile: int, halo: int) -> None:
         self.network, self.image = network, image
+        whole = [slice(0, side) for side in network.full_size(*image.shape[:2])]
+        rows, columns = (self._along(length, tile, halo) for length in whole)
+        self.windows = [((a, c), (b, d)) for a, b in rows for c, d in columns]
 
-    def coarse(self, seen: Piece) -> list[Tensor]:
-        """All levels in a part of the image."""
-        return self.network.features(pixels(self.network, self.image, seen))
+    def mean(self) -> Tensor:
+        """The mean over the image of its coarsest level: 1 x C, from the inner parts of all windows."""
+        total, places, stride = 0, 0, self.network.levels.strides[-1]
+        for tile, seen in self.windows:
+            z = self.network.features(pixels(self.network, self.image, seen))[-1]
+            part = z[(..., *inside(tile, seen, stride))]
+            total, places = total + part.double().sum((2, 3)), places + part.shape[2] * part.shape[3]
+        return (total / places).to(self.network.scale.dtype)
 
-    def logits(self, window: Window, mean: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
-        """(rows, columns, logits C x h x w) of a tile."""
-        rows, columns = window.core()
-        yield *window.tile, self.network(pixels(self.network, self.image, window.seen), mean)[0, :, rows, columns]
+    def logits(self, mean: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
+        """(rows, columns, logits C x h x w) of tiles."""
+        for tile, seen in self.windows:
+            rows, columns = inside(tile, seen)
+            logits = self.network(pixels(self.network, self.image, seen), mean)[0, :, rows, columns]
+            yield *clipped(tile, self.image), logits
+
+    def _along(self, length: slice, tile: int, halo: int) -> list[Piece]:
+        """(tile, what is seen of it)."""
+        parts = cuts(length, tile, 2 * halo, self.network.multiple)
+        return [(part, around(part, halo, length, side=parts[0].stop)) for part in parts]
 
 
 def predict_map(
@@ -121,25 +145,6 @@ def _fields(network: SceneNetwork) -> Fields:
     if network not in _KNOWN:
         _KNOWN[network] = fields(network)
     return _KNOWN[network]
-
-
-def _along(length: int, tile: int, halo: int, unit: int) -> list[tuple[slice, slice]]:
-    """(tile, what is seen of it) along one axis: of like sizes; one where a window of the usual size covers all."""
-    count = 1 if length <= tile + 2 * halo else -(-length // tile)
-    size = -(-length // (count * unit)) * unit
-    cuts = [slice(start, min(length, start + size)) for start in range(0, length, size)]
-    return [(cut, around(cut, halo, slice(0, length), side=size, unit=unit)) for cut in cuts]
-
-
-def _mean(network: SceneNetwork, run: Staged | _AtOnce, windows: list[Window]) -> Tensor:
-    """The mean over the image of what the decoder averages: 1 x C, from the inner parts of all windows."""
-    total, places, stride = 0, 0, network.levels.strides[-1]
-    for window in windows:
-        rows, columns = window.core(stride)
-        inner = run.coarse(window.seen)[-1][:, :, rows, columns]
-        total = total + inner.double().sum((2, 3))
-        places += inner.shape[2] * inner.shape[3]
-    return (total / places).to(network.scale.dtype)
 
 
 def _check(network: SceneNetwork, image: Any, tile: int, halo: int | None) -> None:
