@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchgraft.core.errors import DataError, OptionError
+from torchgraft.core.errors import DataError
 from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
 from torchgraft.tasks._scene_domains import load_scenes
@@ -89,5 +89,15 @@ def test_what_cannot_be_used_is_said(streets: Callable[..., Samples]) -> None:
         load_scenes(_options(few, source), SILENT)
     with pytest.raises(DataError, match="holds no masks"):
         load_scenes(_options(target, source / "images"), SILENT)
-    with pytest.raises(OptionError, match="--few-labels"):
-        load_scenes(_options(target, source, few_labels="there"), SILENT)
+
+
+def test_a_few_labelled_scenes_of_the_target_are_read_with_their_masks(streets: Callable[..., Samples]) -> None:
+    source, target, few = streets(8), streets(6), streets(2)
+    found = load_scenes(_options(target.root, source.root, few_labels=str(few.root)), SILENT)
+    assert found.few.ids == few.ids and len(found.target) == 6
+    np.testing.assert_array_equal(found.few.masks.read(1), few.masks.read(1))
+    with pytest.raises(DataError, match="--few-labels .* holds no masks"):
+        load_scenes(_options(target.root, source.root, few_labels=str(few.root / "images")), SILENT)
+    (few.root / "classes.txt").write_text("sky\nroad\ntruck\n")
+    with pytest.raises(DataError, match="truck"):
+        load_scenes(_options(target.root, source.root, few_labels=str(few.root)), SILENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -119,3 +120,22 @@ def test_where_the_others_side_with_source_only_it_is_kept(evidence: Evidence) -
     base = evidence.answers[0]
     found = replace(evidence, answers=np.stack([base, alone, alone, base]))
     assert refusal(_scene_guard.tests(found, 1, gains(found)[1])).name == "agreement"
+
+
+@pytest.mark.parametrize(
+    ("right", "passed", "points"), [(80, True, r"\+1\d\.\d points"), (60, False, r"-\d+\.\d points")]
+)
+def test_a_few_labels_decide(evidence: Evidence, right: int, passed: bool, points: str) -> None:
+    """Whatever the others vote; unless they can't tell the two apart."""
+    outvoted = replace(
+        evidence, answers=np.stack([evidence.answers[0], evidence.answers[1], *[evidence.answers[0]] * 2])
+    )
+    gain = gains(outvoted)[1]
+    assert refusal(_scene_guard.tests(outvoted, 1, gain)).name == "agreement"
+    few = np.stack([_counts(70), _counts(right)])[:, :3]
+    asked = _scene_guard.tests(outvoted, 1, gain, few)
+    assert [one.name for one in asked] == ["gap", "changes", "collapse", "rehearsal", "labels"]
+    assert asked[-1].passed is passed
+    assert re.search(f"on 3 labelled scenes of the target {points}", asked[-1].seen)
+    alike = np.stack([few[0], few[0]])
+    assert refusal(_scene_guard.tests(outvoted, 1, gain, alike)).name == "agreement"

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,18 @@ def test_the_oracle_is_the_shipped_graft_s_own_answer(domains: tuple[Path, Path]
     assert np.abs(np.stack(own) - found.oracle_counts[found.index]).sum() <= 0.005 * np.sum(own)
 
 
+def test_a_few_labelled_scenes_decide(domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = domains
+    monkeypatch.setattr(_scene_guard, "mmd_test", lambda *_, seed: SimpleNamespace(p_value=0.0, mmd2=1.0))
+    plain = run(_options(target, source), SILENT)
+    found = run(_options(target, source, few_labels=str(target)), SILENT)
+    assert [one.name for one in found.ladder] == [one.name for one in plain.ladder]
+    assert found.tests[-1].name == "labels" and "on 6 labelled scenes" in found.sentence
+    assert found.sentence.endswith("A few labels of the target decided.")
+    assert bool(found.index) is all(one.passed for one in found.tests)
+    assert told(found, _options(target, source))["data"]["counts"] == {"source": 8, "target": 6, "few": 6}
+
+
 def test_where_nothing_passes_source_only_is_shipped(
     domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +130,7 @@ QUICK = "epochs=1,batch=4,hidden=4"
 def trained(domains: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Shift:
     """AdaBN and AdvEnt, which the guard lets through."""
     monkeypatch.setattr(_scene_guard, "harmless", lambda gain: True)
-    monkeypatch.setattr(_scene_guard, "tests", lambda evidence, k, gain: [_passed("changes"), _passed("clearness")])
+    monkeypatch.setattr(_scene_guard, "tests", lambda *_: [_passed("changes"), _passed("clearness")])
     return run(_options(*reversed(domains), method="adabn,advent", settings=QUICK, oracle_labels=True), SILENT)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from torchgraft.core.errors import DataError, OptionError, shorten
+from torchgraft.core.errors import DataError, shorten
 from torchgraft.core.progress import Progress
 from torchgraft.data import Finding, ReadOptions, Samples, check, read
 
@@ -21,27 +21,27 @@ _LEAST = 4
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneDomains:
     """`source`: N labelled scenes. `target`: M scenes without masks. `oracle`: the target's scenes with their masks, in
-    the same order, where `--oracle-labels` asked for them: to be printed and for nothing else.
+    the same order, where `--oracle-labels` asked for them: to be printed and for nothing else. `few`: other labelled
+    scenes of the target's domain, which decide at the end.
     """
 
     source: Samples
     target: Samples
     oracle: Samples | None
+    few: Samples | None = None
     findings: tuple[Finding, ...]
 
 
 def load_scenes(options: Any, progress: Progress) -> SceneDomains:
     """Read and check the sources (joined to one) and the target, of which image files alone are read.
 
-    Raises `DataError` for a source without masks, sources of different classes, and fewer than 4 scenes in one of them;
-    `OptionError` for `few_labels`.
+    Raises `DataError` for a source or `few_labels` without masks, those of different classes, and fewer than 4 scenes
+    in one of the domains.
     """
-    if options.few_labels:
-        raise OptionError("--few-labels is for whole photos. Scenes of the target with masks can be a second --source.")
     columns = ReadOptions(group=options.group)
     sources, findings = [], []
     for path in options.source:
-        one, found = _labelled(path, columns, progress)
+        one, found = _labelled(path, "--source", columns, progress)
         findings += [*one.findings, *found]
         sources.append(one)
     target, found = _unlabelled(options.target, progress)
@@ -50,13 +50,18 @@ def load_scenes(options: Any, progress: Progress) -> SceneDomains:
         if len(one) < _LEAST:
             raise DataError(f"the {name} has {len(one)} scenes that can be used; {_LEAST} of each domain are needed.")
     oracle = _oracle(options.target, target, source) if options.oracle_labels else None
-    return SceneDomains(source=source, target=target, oracle=oracle, findings=(*findings, *found))
+    few = None
+    if options.few_labels:
+        few, more = _labelled(options.few_labels, "--few-labels", columns, progress)
+        _alike([source, few], [options.source[0], options.few_labels])
+        found = (*found, *few.findings, *more)
+    return SceneDomains(source=source, target=target, oracle=oracle, few=few, findings=(*findings, *found))
 
 
-def _labelled(path: str, columns: ReadOptions, progress: Progress) -> tuple[Samples, tuple[Finding, ...]]:
+def _labelled(path: str, flag: str, columns: ReadOptions, progress: Progress) -> tuple[Samples, tuple[Finding, ...]]:
     samples = read(path, columns)
     if samples.task != "segmentation":
-        raise DataError(f"--source {path} holds no masks. Expected images/ and masks/ with files of the same names.")
+        raise DataError(f"{flag} {path} holds no masks. Expected images/ and masks/ with files of the same names.")
     samples, found = check(samples.take(samples.y >= 0), progress=progress)
     return replace(samples, split=np.full(len(samples), "train", dtype="<U5")), found
 
@@ -81,15 +86,20 @@ def _unlabelled(path: str, progress: Progress) -> tuple[Samples, tuple[Finding, 
     return check(plain, progress=progress)
 
 
-def joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
-    """Sources with the same classes, written alike in their masks, as one. Raises `DataError` where they differ."""
-    first = parts[0]
+def _alike(parts: Sequence[Samples], names: Sequence[str]) -> None:
     for name, one in zip(names, parts, strict=True):
-        if one.classes != first.classes:
+        if one.classes != parts[0].classes:
             raise DataError(
-                f"{name} has the classes {shorten(one.classes)}; {names[0]} has {shorten(first.classes)}. "
+                f"{name} has the classes {shorten(one.classes)}; {names[0]} has {shorten(parts[0].classes)}. "
                 "Expected the same ones in the same order: give both the same classes.txt."
             )
+
+
+def joined(parts: Sequence[Samples], names: Sequence[str]) -> Samples:
+    """Sources with the same classes, written alike in their masks, as one. Raises `DataError` where they differ."""
+    _alike(parts, names)
+    first = parts[0]
+    for name, one in zip(names, parts, strict=True):
         if one.masks.values != first.masks.values:
             raise DataError(f"{name} writes its classes otherwise in its masks than {names[0]}: expected one coding.")
     several = len(parts) > 1

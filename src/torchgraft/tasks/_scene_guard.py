@@ -24,6 +24,10 @@ _DRAWS = 500
 _FEW = 4000  # pixels that the test for a collapse looks at
 
 
+LABELS = "labels"
+"""The test that a few labelled scenes of the target's domain are for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Test:
     """One question to the evidence: what was asked, whether the way passed, and what was seen."""
@@ -78,10 +82,17 @@ def harmless(gain: dict) -> bool:
     return bool(gain["miou"]["high"] >= 0 and gain["miou"]["value"] >= -TOLERATED)
 
 
-def tests(evidence: Evidence, k: int, gain: dict) -> list[Test]:
-    """All tests of way `k` against source-only, in the order in which they count: the first that fails refuses it."""
+def tests(evidence: Evidence, k: int, gain: dict, few: np.ndarray | None = None) -> list[Test]:
+    """All tests of way `k` against source-only, in the order in which they count: the first that fails refuses it.
+
+    `few` 2 x F x C x C: pixels of labelled scenes of the target's domain as source-only and as the way answers them.
+    They decide in the place of clearness and of the other ways' votes, unless both answer them alike.
+    """
     changes = _changes(evidence, k)
-    found = [_gap(evidence), changes, _collapse(evidence, k), _rehearsal(gain), _clearness(evidence, k)]
+    found = [_gap(evidence), changes, _collapse(evidence, k), _rehearsal(gain)]
+    if few is not None and (few[0] != few[1]).any():
+        return [*found, _labels(evidence, few)]
+    found.append(_clearness(evidence, k))
     return [*found, _agreement(evidence, k)] if changes.passed and set(evidence.votes) - {k} else found
 
 
@@ -138,6 +149,14 @@ def _clearness(evidence: Evidence, k: int) -> Test:
     words = f"H(mean p) - mean H(p) {np.mean(gain):+.2f} nats [{low:+.2f}, {high:+.2f}]"
     told = "clearer and as varied" if low > 0 else "no clearer"
     return Test(name="clearness", passed=bool(low > 0), seen=f"its answers are {told}: {words}")
+
+
+def _labels(evidence: Evidence, few: np.ndarray) -> Test:
+    classes = [str(c) for c in range(few.shape[2])]
+    found = paired_overlap(*few, classes, seed=evidence.seed, draws=_DRAWS)["miou"]
+    words = f"on {few.shape[1]} labelled scenes of the target {100 * found['value']:+.1f} points mIoU"
+    words += f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    return Test(name=LABELS, passed=bool(found["value"] >= 0), seen=f"{words} against source_only")
 
 
 def _draws(evidence: Evidence) -> np.ndarray:

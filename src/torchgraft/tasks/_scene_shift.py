@@ -25,6 +25,7 @@ from torchgraft.tasks import _scene_guard, _scene_shift_report
 from torchgraft.tasks._scene_adabn import adabn
 from torchgraft.tasks._scene_advent import SceneAdvent
 from torchgraft.tasks._scene_asked import ADABN, SELF_TRAINING, TRAINED, Asked, asked
+from torchgraft.tasks._scene_maps import counted
 from torchgraft.tasks._scene_own import Own
 from torchgraft.tasks._scene_pixels import probabilities
 from torchgraft.tasks._scene_rehearsal import (
@@ -166,11 +167,11 @@ def _chosen(
     evidence = _evidence(setting, ladder)
     gains = _scene_guard.gains(evidence)
     among = [i for i, one in enumerate(ladder) if one.name in wanted.ways]
-    k = _scene_guard.preferred(evidence, gains, among)
-    found = _scene_guard.tests(evidence, k, gains[k]) if k else []
+    k, domains = _scene_guard.preferred(evidence, gains, among), setting.domains
+    few = counted(setting, [ladder[0], ladder[k]], domains.few) if k and domains.few else None
+    found = _scene_guard.tests(evidence, k, gains[k], few) if k else []
     refused = _scene_guard.refusal(found)
     index = 0 if refused else k
-    oracle = setting.domains.oracle is not None
     return Shift(
         setting=setting,
         ladder=tuple(ladder),
@@ -183,7 +184,7 @@ def _chosen(
         means=evidence.means,
         prior=evidence.prior,
         skipped=tuple(skipped),
-        oracle_counts=_scene_shift_report.oracle_counts(setting, ladder) if oracle else None,
+        oracle_counts=counted(setting, ladder, domains.oracle) if domains.oracle else None,
     )
 
 
@@ -204,7 +205,8 @@ def between_domains(options: Any, progress: Progress) -> tuple[SceneGraft, Sampl
 def _sentence(
     one: Tried, found: Sequence[_scene_guard.Test], refused: _scene_guard.Test | None, tried_any: bool
 ) -> str:
-    unseen = "No label of the target was used."
+    labels = next((test.seen for test in found if test.name == _scene_guard.LABELS), "")
+    unseen = "A few labels of the target decided." if labels else "No label of the target was used."
     if not tried_any:
         return f"Shipped: source_only. There was no time for what was asked for. {unseen}"
     if not found:
@@ -213,7 +215,7 @@ def _sentence(
         )
     if refused:
         return f"Shipped: source_only. {one.name} is not: {refused.seen}. {unseen}"
-    changed, why = (test.seen for test in found if test.name in ("changes", "clearness"))
+    changed, why = (test.seen for test in found if test.name in ("changes", "clearness", _scene_guard.LABELS))
     return f"Shipped: {one.name}. Against source_only {changed}; {why}. {unseen}"
 
 

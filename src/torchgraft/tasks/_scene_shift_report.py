@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,12 @@ from torchgraft.data import IGNORE
 from torchgraft.evaluate import finite, miou, overlap_summary, wilson
 from torchgraft.evaluate.pictures import embedded
 from torchgraft.features import gap
-from torchgraft.features.decode import resized
 from torchgraft.model import SceneGraft
 from torchgraft.model.prior import estimate_prior
 from torchgraft.tasks import _scene_guard
+from torchgraft.tasks._scene_maps import maps
 from torchgraft.tasks._scene_pictures import errors
-from torchgraft.tasks._scene_pixels import answers
 from torchgraft.tasks._scene_rehearsal import PLAIN, SOURCE_ONLY
-from torchgraft.train.dense_counts import confusions
 
 _ROWS = 2000
 """Pixels of each domain that the gap of classes is measured on."""
@@ -32,35 +30,11 @@ _EACH = 2
 """Scenes shown of those that changed most, in the middle, and least."""
 
 
-def oracle_counts(setting: Any, ladder: Sequence[Any]) -> np.ndarray:
-    """K x M x C x C: whole maps of every way against the target's masks. Asked for with `--oracle-labels` alone."""
-    masks, classes = setting.domains.oracle.masks, setting.source.classes
-    found = np.zeros((len(ladder), len(setting.target), classes, classes), dtype=np.int64)
-    for row, maps in _maps(setting, ladder):
-        truth = masks.read(row)
-        for k, called in enumerate(maps):
-            found[k, row] = confusions(truth, resized(called, truth.shape, smooth=False), classes)
-    return found
-
-
-def _maps(
-    setting: Any, ladder: Sequence[Any], rows: np.ndarray | None = None
-) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """(scene, K maps of classes) of the target: in one pass for all ways on the frozen network, one for each other."""
-    alike = [one for one in ladder if not one.own]
-    passes = [answers(setting.network, [one.head for one in alike], setting.loaders[1], rows)] if alike else []
-    passes += [answers(one.own.network, [one.head], setting.loaders[1], rows) for one in ladder if one.own]
-    order = [id(one) for one in alike] + [id(one) for one in ladder if one.own]
-    for seen in zip(*passes, strict=True):
-        maps = dict(zip(order, [called for _, some in seen for called in some], strict=True))
-        yield seen[0][0], [maps[id(one)] for one in ladder]
-
-
 def told(shift: Any, options: Any) -> dict[str, Any]:
     """The report but for what the run adds: time, environment, options."""
     setting, chosen = shift.setting, shift.ladder[shift.index]
     source, target = setting.domains.source, setting.domains.target
-    graft, (distances, places) = shift.graft, _gap(shift)
+    few, graft, (distances, places) = setting.domains.few, shift.graft, _gap(shift)
     return {
         "schema": 1,
         "task": "segmentation",
@@ -69,7 +43,7 @@ def told(shift: Any, options: Any) -> dict[str, Any]:
         "data": {
             "modality": "image",
             "classes": list(source.classes),
-            "counts": {"source": len(source), "target": len(target)},
+            "counts": {"source": len(source), "target": len(target)} | ({"few": len(few)} if few else {}),
             "root": str(target.root),
             "findings": [dataclasses.asdict(one) for one in setting.domains.findings],
         },
@@ -182,12 +156,12 @@ def _pictures(shift: Any) -> list[dict[str, Any]]:
         for row in rows.tolist():
             shown.setdefault(row, name)
     rows = np.array(list(shown))
-    maps = dict(_maps(setting, [base, chosen], rows))
+    called = dict(maps(setting, [base, chosen], setting.loaders[1], rows))
     return [
         {
             "id": setting.domains.target.ids[row],
             "note": f"{name}: {100 * changed[row]:.1f} % of the pixels answered otherwise than by source_only",
-            "pictures": _four(setting.loaders[1].picture(row)[0], *maps[row], shift.graft),
+            "pictures": _four(setting.loaders[1].picture(row)[0], *called[row], shift.graft),
         }
         for row, name in shown.items()
     ]
