@@ -103,12 +103,11 @@ def _map(network: SceneNetwork, image: np.memmap, folder: Path, tile: int) -> di
 def _gap(network: SceneNetwork, image: np.memmap, tile: int) -> dict:
     with torch.inference_mode():
         whole = network(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])[0].softmax(0)
-    needed = needed_halo(network)
-    half = needed // 2 // network.multiple * network.multiple
-    return {name: _largest(network, image, whole, tile, halo) for name, halo in (("full", needed), ("half", half))}
+    half = needed_halo(network) // 2 // network.multiple * network.multiple
+    return {name: _largest(network, image, whole, tile, halo) for name, halo in (("full", None), ("half", half))}
 
 
-def _largest(network: SceneNetwork, image: np.memmap, whole: torch.Tensor, tile: int, halo: int) -> float:
+def _largest(network: SceneNetwork, image: np.memmap, whole: torch.Tensor, tile: int, halo: int | None) -> float:
     pieces = tiled(network, image, tile=tile, halo=halo)
     return max(float((logits.softmax(0) - whole[:, rows, columns]).abs().max()) for rows, columns, logits in pieces)
 

@@ -105,6 +105,26 @@ def test_where_a_level_can_not_be_cut_off_a_stage_makes_two() -> None:
     torch.testing.assert_close(_joined(run), _whole(network, image), atol=1e-5, rtol=0)
 
 
+class _Holes(nn.Module):
+    """A map at stride 8, and one at 16 that looks 60 places of it to each side, over all that lies between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 9, 8, 4), nn.Conv2d(6, 8, 3, 2, 60, dilation=60)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x))
+
+
+def test_what_looks_over_holes_is_seen_to_look_far() -> None:
+    network, image = _network(_Holes()), _image(40, 1300)
+    found = fields(network)
+    assert found.stages[1].around == 60 * 8 and found.whole >= 480
+    torch.testing.assert_close(
+        _joined(Staged(network, image, found, 64, strip=128)), _whole(network, image), atol=1e-5, rtol=0
+    )
+
+
 def test_cuts_are_alike_and_a_little_more_stays_in_one_piece() -> None:
     assert cuts(slice(0, 96), 64, 32, 8) == [slice(0, 96)]
     assert cuts(slice(0, 104), 64, 32, 8) == [slice(0, 56), slice(56, 104)]

@@ -7,6 +7,7 @@ aside, `folds` says which rows are held out when (`scene_folds`: of samples with
 from torchgraft.data._check import check
 from torchgraft.data._masks import IGNORE, Masks
 from torchgraft.data._names import IMAGES, TABLES
+from torchgraft.data._pairs import MASKS as MASK_FOLDERS
 from torchgraft.data._read import read
 from torchgraft.data._scene_folds import scene_folds
 from torchgraft.data._split import Fold, folds, split
@@ -14,6 +15,6 @@ from torchgraft.data._views import FRAME_BEFORE, joined_views, view_beside
 from torchgraft.data.base import SPLITS, Finding, ReadOptions, Samples
 
 __all__ = [
-    "FRAME_BEFORE", "IGNORE", "IMAGES", "SPLITS", "TABLES", "Finding", "Fold", "Masks", "ReadOptions", "Samples",
-    "check", "folds", "joined_views", "read", "scene_folds", "split", "view_beside",
+    "FRAME_BEFORE", "IGNORE", "IMAGES", "MASK_FOLDERS", "SPLITS", "TABLES", "Finding", "Fold", "Masks", "ReadOptions",
+    "Samples", "check", "folds", "joined_views", "read", "scene_folds", "split", "view_beside",
 ]  # fmt: skip

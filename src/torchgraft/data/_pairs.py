@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from torchgraft.data._known_scenes import CITYSCAPES, VOC, cityscapes_masks, is_cityscapes, voc_lists
 from torchgraft.data._names import hidden, split_of
 from torchgraft.data._walk import Tree, has_image
 
-_IMAGES = ("images", "image", "imgs", "img")
-_MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation")  # best first
-_ENDINGS = ("", "_mask", "_masks", "_l", "_labelids", "_label", "_labels", "_seg", "_gt", "-mask")
+_IMAGES = ("images", "image", "imgs", "img", CITYSCAPES[0], VOC[0])
+MASKS = ("masks", "mask", "labels", "label", CITYSCAPES[1], VOC[1], "annotations", "annotation")
+"""Names of folders of masks, best first."""
+
+_ENDINGS = (
+    "",
+    "_mask",
+    "_masks",
+    "_l",
+    "_labelids",
+    "_label",
+    "_labels",
+    "_seg",
+    "_gt",
+    "-mask",
+    "_gtfine_labelids",
+    "_gtfine_labeltrainids",
+)
 _DEEPEST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A folder of images with its folder of masks, relative to the root; `split` is '' where nothing says it."""
+    """A folder of images with its folder of masks, relative to the root; `split` is '' where nothing says it.
+
+    `listed`: stems of the images that count, with their splits; None: all count.
+    """
 
     split: str
     images: PurePosixPath
     masks: PurePosixPath
+    listed: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +66,7 @@ def parts(root: Path) -> tuple[Part, ...]:
         folders = _folders(root / base)
         pair = _pair(root, base, folders)
         if pair:
-            return (Part(split="", images=pair[0], masks=pair[1]),)
+            return (Part(split="", images=pair[0], masks=pair[1], listed=voc_lists(root, pair[0])),)
         below = ((name, _pair(root, base / name, _folders(root / base / name))) for name in folders if split_of(name))
         found = tuple(Part(split=split_of(name), images=pair[0], masks=pair[1]) for name, pair in below if pair)
         if found or len(folders) != 1:
@@ -61,11 +82,10 @@ def pair_up(tree: Tree, where: tuple[Part, ...]) -> tuple[list[Pair], list[PureP
     """
     pairs, spare = [], []
     for part in where:
-        masks: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for path in tree.images:
-            if path.is_relative_to(part.masks):
-                masks[_key(path.relative_to(part.masks))].append(path)
+        masks = _masks(tree, part)
         images = [path for path in tree.images if path.is_relative_to(part.images)]
+        if part.listed is not None:
+            images = [path for path in images if path.stem in part.listed]
         mine = [_paired(path, part, masks) for path in images]
         pairs += mine
         used = {pair.mask for pair in mine}
@@ -77,9 +97,21 @@ def _paired(image: PurePosixPath, part: Part, masks: dict[str, list[PurePosixPat
     below = image.relative_to(part.images)
     first = split_of(below.parts[0]) if not part.split and len(below.parts) > 1 else ""
     name = PurePosixPath(*below.parts[1:]) if first else below
-    keys = (_key(below) + ending for ending in _ENDINGS)
+    keys = (_key(below).removesuffix(f"_{CITYSCAPES[0]}") + ending for ending in _ENDINGS)
     mask = next((masks[key][0] for key in keys if key in masks), None)
-    return Pair(image=image, mask=mask, split=part.split or first, name=name)
+    listed = part.listed[image.stem] if part.listed is not None else ""
+    return Pair(image=image, mask=mask, split=part.split or first or listed, name=name)
+
+
+def _masks(tree: Tree, part: Part) -> dict[str, list[PurePosixPath]]:
+    """The masks of a part by their path below its folder, in small letters and without suffix."""
+    found: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for path in tree.images:
+        if path.is_relative_to(part.masks):
+            found[_key(path.relative_to(part.masks))].append(path)
+    if not is_cityscapes(part.masks):
+        return found
+    return {key: found[key] for key in cityscapes_masks(list(found))}
 
 
 def _key(path: PurePosixPath) -> str:
@@ -89,7 +121,7 @@ def _key(path: PurePosixPath) -> str:
 def _pair(root: Path, folder: PurePosixPath, names: list[str]) -> tuple[PurePosixPath, PurePosixPath] | None:
     known = {name.lower(): folder / name for name in reversed(names)}
     images = next((known[name] for name in _IMAGES if name in known and has_image(root / known[name])), None)
-    masks = next((known[name] for name in _MASKS if name in known and has_image(root / known[name])), None)
+    masks = next((known[name] for name in MASKS if name in known and has_image(root / known[name])), None)
     return (images, masks) if images and masks else None
 
 

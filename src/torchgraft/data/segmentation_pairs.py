@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from torchgraft.core.errors import DataError
+from torchgraft.data._known_scenes import known_classes
 from torchgraft.data._masks import Found, Masks, found_in
 from torchgraft.data._names import EXAMPLES, plain, shown, shown_all
 from torchgraft.data._pairs import Pair, Part, pair_up, parts
@@ -25,7 +26,9 @@ _LOSSY = (".jpg", ".jpeg")
 
 
 def accepts(path: Path) -> bool:
-    """A folder with images beside masks (also `labels`, `annotations`), at the top or in train, val, test folders."""
+    """A folder with images beside masks (also `labels`, `annotations`), at the top or in train, val, test folders; and
+    those of Cityscapes and Pascal VOC.
+    """
     return path.is_dir() and bool(parts(path))
 
 
@@ -90,6 +93,7 @@ def _scheme(path: Path, where: Sequence[Part], pairs: Sequence[Pair]) -> Scheme:
     base = where[0].images.parent
     base = base.parent if where[0].split else base
     known = listed(path / base) or (listed(path) if base.parts else None)
+    known = known or known_classes(where[0].masks, [pair.mask.name for pair in pairs[:1]])
     every = known is None or len(known.names) == 2  # two classes may be written 0 and 255
     step = 1 if every else max(1, len(pairs) // _PEEKED)
     files = [path / pair.mask for pair in pairs[::step]]

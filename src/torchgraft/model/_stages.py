@@ -28,7 +28,8 @@ STRIP = 4096
 _FINE = 8
 """The coarsest stride of the first stage."""
 
-_LONGEST = 8192
+_LENGTHS = (4096, 8192)
+"""Pixels of the stripes that fields are found on: convolutions with holes reach beyond what spoils a short one."""
 
 Piece = tuple[slice, slice]
 """Rows and columns."""
@@ -274,12 +275,10 @@ def _spread(network: SceneNetwork, x: Tensor) -> list[Tensor]:
 
 def _reach(network: SceneNetwork, run: Callable[[Tensor], Tensor]) -> int | None:
     """Pixels, a multiple of the coarsest stride, as far as a pixel decides what `run` gives; None: the whole image."""
-    unit, length = network.multiple, 512
-    while length <= _LONGEST:
+    for length in _LENGTHS:
         found = _spoiled(network, run, length)
         if found is not None:
-            return -(-found // unit) * unit
-        length *= 2
+            return -(-found // network.multiple) * network.multiple
     return None
 
 
@@ -287,7 +286,7 @@ def _spoiled(network: SceneNetwork, run: Callable[[Tensor], Tensor], length: int
     """Columns beyond a block of NaN in the middle that it spoils, or None where it spoils an end of the stripe."""
     unit = network.multiple
     start = length // 2 // unit * unit
-    x = torch.zeros(1, 3, 2 * unit, length, device=network.scale.device)
+    x = torch.zeros(1, 3, unit, length, device=network.scale.device)
     x[..., start : start + unit] = torch.nan
     with torch.inference_mode():
         found = run(x).isnan().any(1).any(1)[0]

@@ -10,9 +10,7 @@ import numpy as np
 
 from torchgraft.core.errors import DataError, shorten
 from torchgraft.core.progress import Progress
-from torchgraft.data import Finding, ReadOptions, Samples, check, read
-
-_MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "annotation")
+from torchgraft.data import MASK_FOLDERS, Finding, ReadOptions, Samples, check, read
 
 _LEAST = 4
 """Scenes of each domain without which nothing can be said of it."""
@@ -71,8 +69,8 @@ def _unlabelled(path: str, progress: Progress) -> tuple[Samples, tuple[Finding, 
     found = read(path, ReadOptions(every_row=True))
     if found.modality != "image":
         raise DataError(f"{path} holds {found.modality} samples. Expected a folder of images, like the source's.")
-    inside = [set(str(name).split("/")[:-1]) for name in found.ids]
-    found = found.take(np.array([not folders & set(_MASK_FOLDERS) for folders in inside], dtype=bool))
+    inside = [set(str(name).lower().split("/")[:-1]) for name in found.ids]
+    found = found.take(np.array([not folders & set(MASK_FOLDERS) for folders in inside], dtype=bool))
     plain = replace(
         found.take(np.argsort(np.array(found.ids), kind="stable")),
         task="single_label",  # to the check a picture is a picture
