@@ -47,7 +47,7 @@ def test_stages_see_what_their_parts_see() -> None:
     """
     found = fields(_network())
     assert found.stages == (Stage(2, 8), Stage(3, 8))
-    assert (found.whole, found.decoder) == (16, 8)
+    assert (found.whole, found.decoder, found.fine) == (16, 8, 8)
 
 
 def test_each_square_once_from_the_top(monkeypatch: pytest.MonkeyPatch) -> None:

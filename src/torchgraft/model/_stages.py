@@ -48,12 +48,14 @@ class Stage:
 @dataclass(frozen=True)
 class Fields:
     """Pixels around a part, multiples of the coarsest stride, that decide what comes out: `whole` for logits of the
-    network (None: all of them), `decoder` for logits from maps. No `stages`: the network can't be run in any.
+    network (None: all of them), `decoder` for logits from maps, `fine` for logits from the maps of the first stage
+    alone (DeepLabV3+ looks far on coarse maps and little on fine ones). No `stages`: the network can't be run in any.
     """
 
     whole: int | None
     stages: tuple[Stage, ...] = ()
     decoder: int = 0
+    fine: int = 0
 
 
 def fields(network: SceneNetwork) -> Fields:
@@ -69,8 +71,11 @@ def fields(network: SceneNetwork) -> Fields:
     stages = () if whole is None else tuple(_stages(network))
     if not stages:
         return Fields(whole)
-    decoder = _reach(network, lambda x: network.decoded(_spread(network, x), x.shape[2:], mean))
-    return Fields(whole, stages, decoder)
+    decoder, fine = (
+        _reach(network, lambda x, count=count: network.decoded(_spread(network, x, count), x.shape[2:], mean))
+        for count in (len(network.levels.strides), stages[0].count)
+    )
+    return Fields(whole, stages, decoder, fine)
 
 
 class Staged:
@@ -103,7 +108,7 @@ class Staged:
         later = self._maps(strip)[1:]
         for square in squares((self.full[0], strip), self.square):
             seen = self._around(square, self.fields.decoder, self.square)
-            maps = self._fine(seen) + [z for made in later for z in made.part(seen)]
+            maps = self._fine_within(square, seen) + [z for made in later for z in made.part(seen)]
             rows, columns = inside(square, seen)
             logits = self.network.decoded(maps, tuple(s.stop - s.start for s in seen), mean)[0, :, rows, columns]
             place = clipped(square, self.image)
@@ -136,6 +141,19 @@ class Staged:
         seen = self._around(part, first.around, max(s.stop - s.start for s in part))
         maps = self.network.features(pixels(self.network, self.image, seen), first.count)
         return [z[(..., *inside(part, seen, stride))] for z, stride in zip(maps, strides, strict=False)]
+
+    def _fine_within(self, square: Piece, seen: Piece) -> list[Tensor]:
+        """Those of a square and what decides around it, inside what is seen of it for the coarse ones; zeros beyond."""
+        near = self._around(square, self.fields.fine, self.square)
+        maps = self._fine(near)
+        if near == seen:
+            return maps
+        height, width = (s.stop - s.start for s in seen)
+        found = []
+        for z, stride in zip(maps, self.network.levels.strides, strict=False):
+            found.append(z.new_zeros(1, z.shape[1], height // stride, width // stride))
+            found[-1][(..., *inside(near, seen, stride))] = z
+        return found
 
     def _around(self, part: Piece, by: int, side: int, within: Piece | None = None) -> Piece:
         return tuple(around(s, by, w, side=side) for s, w in zip(part, within or self.full, strict=True))
@@ -267,10 +285,11 @@ def _stages(network: SceneNetwork) -> Iterator[Stage]:
         count = end
 
 
-def _spread(network: SceneNetwork, x: Tensor) -> list[Tensor]:
-    """Maps that are not a number where x is not."""
+def _spread(network: SceneNetwork, x: Tensor, count: int | None = None) -> list[Tensor]:
+    """Maps, the first `count` of which (None: all) are not a number where x is not."""
     levels = network.levels
-    return [x[:, :1, ::s, ::s].expand(-1, c, -1, -1) for s, c in zip(levels.strides, levels.channels, strict=True)]
+    maps = [x[:, :1, ::s, ::s].expand(-1, c, -1, -1) for s, c in zip(levels.strides, levels.channels, strict=True)]
+    return [*maps[:count], *(torch.zeros_like(z) for z in maps[len(maps) if count is None else count :])]
 
 
 def _reach(network: SceneNetwork, run: Callable[[Tensor], Tensor]) -> int | None:
