@@ -1,4 +1,4 @@
-"""What both sides of the ranking benchmark share: eight ImageNet networks, five photo sets, draws of few labels."""
+"""What both sides of the ranking benchmark share: eight ImageNet networks, five sets of images, draws of few labels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.io import wavfile
+from scipy.signal import spectrogram
 
 from torchgraft.data import ReadOptions, Samples, check, read
 
@@ -23,13 +25,16 @@ MOBILENETS: Mapping[str, tuple[str, float, int, float]] = {
 """File -> architecture, width multiplier, pixels, and ImageNet top-1 as the README of TensorFlow's slim states it."""
 
 LABELS: Mapping[str, int] = {
-    "hymenoptera": 50,
-    "cifar10_subset": 10,
-    "office10/amazon": 10,
-    "office10/webcam": 8,
-    "mnist": 10,
+    "hymenoptera": 100,
+    "cifar10_subset": 20,
+    "office10/amazon": 20,
+    "mnist": 20,
+    "spectrograms": 20,
 }
-"""Set -> labels a class that are drawn."""
+"""Set -> labels a class that are drawn.
+
+Without office10/webcam: of its photos all eight networks get 95 to 99 % right, and which order they end in is chance.
+"""
 
 TEST = 400
 """Samples that accuracy is measured on, at most."""
@@ -85,7 +90,10 @@ def draw(name: str, seed: int, data: Path, folder: Path) -> Draw:
 
 def whole(name: str, data: Path, folder: Path) -> Samples:
     """All samples of a set; those of its own test part, if it has one, have split `test`."""
-    readers: Mapping[str, Callable[[], Path]] = {"mnist": lambda: _mnist(folder / "mnist")}
+    readers: Mapping[str, Callable[[], Path]] = {
+        "mnist": lambda: _mnist(folder / "mnist"),
+        "spectrograms": lambda: _spectrograms(data / "fsdd", folder / "spectrograms"),
+    }
     found = read(readers[name]() if name in readers else data / name, ReadOptions())
     return replace(found, split=np.where(np.isin(found.split, ("test", "val")), "test", "train"))
 
@@ -100,4 +108,22 @@ def _mnist(folder: Path) -> Path:
             place = folder / str(label)
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.reshape(28, 28).astype(np.uint8)).save(place / f"{i}.png")
+    return folder
+
+
+def _spectrograms(recordings: Path, folder: Path) -> Path:
+    """The 3000 spoken digits of fsdd as pictures of their loudness over time and frequency (80 dB), written once.
+
+    Those of index 0 to 4 are the set's own test part.
+    """
+    if not folder.is_dir():
+        for path in sorted(recordings.glob("*/*.wav")):
+            rate, wave = wavfile.read(path)
+            _, _, power = spectrogram(wave.astype(float), rate, nperseg=256, noverlap=192)
+            loudness = 10 * np.log10(power[::-1] + 1e-12)
+            grey = np.clip((loudness - loudness.max() + 80) / 80, 0, 1) * 255
+            part = "test" if int(path.stem.rpartition("_")[2]) < 5 else "train"
+            place = folder / part / path.parent.name
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(grey.astype(np.uint8)).resize((128, 128)).save(place / f"{path.stem}.png")
     return folder

@@ -1,7 +1,8 @@
 """Does a ranking name the right backbone? Scores of frozen features held against what fine-tuning reached.
 
 `--part taus` (after `rank_truth.py`): for each set the weighted Kendall tau of every score with the mean fine-tuned
-accuracy of eight networks, the regret of its top pick in points, and CPU seconds of both sides. `--part coverage`: how
+accuracy of eight networks, and the regret of its top pick in points. `--part cost`: CPU seconds of a ranking, nothing
+computed before, and of that fine-tuning. `--part coverage`: how
 often the interval of the predicted accuracy holds what the probe reached on the test part. `--part halving`: whether
 the race ends with the top pick of the full ranking, and at which share of its cost.
 """
@@ -9,10 +10,13 @@ the race ends with the top pick of the full ranking, and at which share of its c
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -55,9 +59,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=4, help="races for each set")
     parser.add_argument("--against", default="lp_ft", choices=REACHED, help="of --part taus")
-    parser.add_argument("--part", default="taus", choices=("taus", "coverage", "halving"))
+    parser.add_argument("--part", default="taus", choices=("taus", "cost", "coverage", "halving"))
     arguments = parser.parse_args()
-    {"taus": _taus, "coverage": _coverage, "halving": _halving}[arguments.part](arguments)
+    {"taus": _taus, "cost": _cost, "coverage": _coverage, "halving": _halving}[arguments.part](arguments)
 
 
 def _taus(arguments: argparse.Namespace) -> None:
@@ -78,11 +82,8 @@ def _taus(arguments: argparse.Namespace) -> None:
         reached[name] = np.array([100 * np.mean(wanted[b]) for b in shorts])
         again[name] = _again(100 * np.array([wanted[b] for b in shorts]).T)
         print(f"| {name} | {len(done)} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
-    found, cpu = {}, 0.0
     sets = [name for name in sets if seeds[name]]
-    for name in sets:
-        found[name], spent = _scores(arguments, name, seeds[name])
-        cpu += spent
+    found = {name: _scores(arguments, name, seeds[name]) for name in sets}
     print("\nWeighted tau, and in brackets the regret in points.\n")
     print(f"| score | {' | '.join(sets)} | mean tau | mean regret |")
     print(f"|---|{'---|' * len(sets)}---|---|")
@@ -94,9 +95,32 @@ def _taus(arguments: argparse.Namespace) -> None:
     cells = " | ".join("{:.2f} ({:.1f})".format(*again[name]) for name in sets)
     tau, points = np.mean([again[name] for name in sets], axis=0)
     print(f"| another draw of the fine-tuning | {cells} | **{tau:.2f}** | {points:.1f} |")
-    fits = sum(row["lp_ft_cpu"] for row in truth if row["seed"] in seeds[row["set"]])
+
+
+def _cost(arguments: argparse.Namespace) -> None:
+    """As `graft rank` does it: features by the engine it takes, halving; the networks are loaded before."""
+    truth = rows(arguments.truth)
+    print("| set | draws | ranking, CPU s | fine-tuning, CPU s | ratio |\n|---|---|---|---|---|")
+    both = np.zeros(2)
+    for name in LABELS:
+        own = [row for row in truth if row["set"] == name]
+        seeds, spent = sorted({row["seed"] for row in own}), np.array([0.0, sum(row["lp_ft_cpu"] for row in own)])
+        for seed in seeds:
+            samples = draw(name, seed, arguments.data, arguments.work).samples
+            contest = _contest(samples.take(samples.split == "train"), arguments, seed, engine="auto")
+            for one in contest.names:
+                contest.backbone(one)
+            with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, TORCHGRAFT_CACHE=folder):
+                start = time.process_time()
+                race(contest.names, rounds(contest.samples.y, seed), contest.ask, seed=seed)
+                spent[0] += time.process_time() - start
+        if seeds:
+            print(
+                f"| {name} | {len(seeds)} | {spent[0]:.0f} | {spent[1]:.0f} | {spent[1] / spent[0]:.0f} |", flush=True
+            )
+            both += spent
     print(
-        f"\nCPU seconds: features, kNN and probe {cpu:.0f}, the fine-tuning {fits:.0f}: {fits / cpu:.0f} times as much."
+        f"\nAll: ranking {both[0]:.0f}, fine-tuning {both[1]:.0f} CPU seconds, {both[1] / both[0]:.0f} times as much."
     )
 
 
@@ -115,17 +139,14 @@ def _reached(row: dict, against: str) -> float:
     return max(row["probe"], row["lp_ft"]) if against == "better" else row[against]
 
 
-def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> tuple[Mapping[str, np.ndarray], float]:
-    """Score -> its mean over the draws for each network (for the default minus the mean rank), and CPU seconds."""
+def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mapping[str, np.ndarray]:
+    """Score -> its mean over the draws for each network (for the default minus the mean rank)."""
     total: dict[str, np.ndarray] = {}
     others = [score for score in registry.names("rank") if score not in SCORES]
-    cpu = 0.0
     for seed in seeds:
         samples = draw(name, seed, arguments.data, arguments.work).samples
         contest = _contest(samples.take(samples.split == "train"), arguments, seed)
-        start = time.process_time()
         asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
-        cpu += time.process_time() - start
         order = {one.name: -one.rank for one in standings(asked)}
         values = {"default (mean rank of both)": [order[one] for one in contest.names]}
         values |= {score: [asked[one][score].mean() for one in contest.names] for score in SCORES}
@@ -134,7 +155,7 @@ def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> tuple
         values["ImageNet accuracy"] = list(IMAGENET.values())
         for score, numbers in values.items():
             total[score] = total.get(score, 0) + np.array(numbers) / len(seeds)
-    return total, cpu
+    return total
 
 
 def _coverage(arguments: argparse.Namespace) -> None:
@@ -198,8 +219,6 @@ def _short(name: str) -> str:
 def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B006 - one measurement a network
     """CPU seconds of one sample's features, on 32 of them in a store of their own."""
     if name not in memory:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             backbone = load(name)
             store = features.Store(Path(folder))
@@ -210,11 +229,11 @@ def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B00
     return memory[name]
 
 
-def _contest(samples: Samples, arguments: argparse.Namespace, seed: int) -> Networks:
+def _contest(samples: Samples, arguments: argparse.Namespace, seed: int, engine: str = "torch") -> Networks:
     names = backbones(arguments.weights, arguments.work)
     known, _ = candidates("image", ",".join(names), Limits())
     known = {name: known[name] for name in names}  # in the order of `IMAGENET`
-    return Networks(replace(samples, findings=()), known, engine="torch", seed=seed, progress=SILENT)
+    return Networks(replace(samples, findings=()), known, engine=engine, seed=seed, progress=SILENT)
 
 
 if __name__ == "__main__":

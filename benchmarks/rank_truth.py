@@ -1,7 +1,8 @@
 """How right is each of eight ImageNet networks once it is fine-tuned? What `rank.py` holds the scores against.
 
-Starts at the exact linear probe and trains everything (LP-FT, one setting for all) on few labels of each set and draw,
-and measures on the test part. Results go to a file line by line, and what is in it already is not measured again.
+Starts at the exact linear probe and trains everything (LP-FT) on few labels of each set and draw, and measures on the
+test part. The rate of each set and network is found as `graft fit` finds it (range test, then short trials on a fold
+of the first draw). Results go to a file line by line, and what is in it already is not measured again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torchgraft.tune import linear_probe, lp_ft
 from torchgraft.tune._finetune import Recipe, _FineTuning
 from torchgraft.tune.base import Candidate, Problem
 
-RATE, EPOCHS, BATCH = 3e-4, 3, 8
+EPOCHS, BATCH = 4, 8
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("rank-truth.jsonl"))
     arguments = parser.parse_args()
-    known = {_key(row) for row in rows(arguments.out)}
+    known = {_key(row): row for row in rows(arguments.out)}
     names = backbones(arguments.weights, arguments.work)
     for seed in arguments.seeds:
         for name in arguments.sets:
@@ -47,7 +48,9 @@ def main() -> None:
                 row = {"set": name, "seed": seed, "backbone": backbone.rpartition("/")[2]}
                 if _key(row) in known:
                     continue
-                row |= _accuracy(drawn, backbone)
+                first = known.get((name, arguments.seeds[0], row["backbone"]), {})
+                row |= _accuracy(drawn, backbone, first.get("rate"))
+                known[_key(row)] = row
                 with arguments.out.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row) + "\n")
                 print(row, flush=True)
@@ -62,21 +65,21 @@ def _key(row: dict) -> tuple:
     return row["set"], row["seed"], row["backbone"]
 
 
-def _accuracy(drawn: Draw, backbone: str) -> dict:
-    """Test accuracy of the linear probe and of LP-FT, and the CPU seconds of each fit."""
+def _accuracy(drawn: Draw, backbone: str, rate: float | None) -> dict:
+    """Test accuracy of the linear probe and of LP-FT, the CPU seconds of each fit, and the rate, found where None."""
     sources = gather(drawn.samples, (backbone,), engine="torch", deadline=float("inf"), progress=SILENT)
     problem, _ = make_problem(sources, drawn.seed)
     problem = replace(problem, resources=make_resources(sources, None, Journal()))
     test = sources.samples.take(np.flatnonzero(sources.samples.split == "test"))
     row = {}
-    for name, fit in (("probe", _probe), ("lp_ft", _lp_ft)):
+    for name, fit in (("probe", _probe), ("lp_ft", lambda problem: _lp_ft(problem, rate))):
         start = time.process_time()
         rung, candidate = fit(problem)
         row[f"{name}_cpu"] = time.process_time() - start
         entry = SimpleNamespace(candidate=candidate, rung=rung, measured=measure(problem, candidate))
         graft = make_graft(entry, problem, sources)
         row[name] = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())
-    return row
+    return row | {"rate": candidate.chosen["rate"]}
 
 
 def _probe(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
@@ -84,14 +87,16 @@ def _probe(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
     return SimpleNamespace(method="linear_probe", options=options), linear_probe.fit(problem, options)
 
 
-def _lp_ft(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
+def _lp_ft(problem: Problem, rate: float | None) -> tuple[SimpleNamespace, Candidate]:
     """The training that `lp_ft` ends with, on all labels, without its right to give up: its accuracy is wanted."""
-    options = lp_ft.Options(rate=RATE, epochs=EPOCHS, batch=BATCH)
+    options = lp_ft.Options(epochs=EPOCHS, batch=BATCH)
     tuning = _FineTuning(problem, options, Recipe(), "lp_ft")
     everything = np.arange(len(problem.y))
-    step = tuning._classifier(tuning._heads(everything)[-1], everything)
-    done = tuning._train(step, everything, None, RATE, EPOCHS, "all samples")
-    chosen = {"rate": RATE, "epochs": EPOCHS, "of": EPOCHS, "folds": len(problem.folds)}
+    heads = tuning._heads(everything)
+    rate = rate or tuning._decide(heads)["rate"]
+    step = tuning._classifier(heads[-1], everything)
+    done = tuning._train(step, everything, None, rate, EPOCHS, "all samples")
+    chosen = {"rate": rate, "epochs": EPOCHS, "of": EPOCHS, "folds": len(problem.folds)}
     logits = np.zeros((len(problem.held_out), len(problem.classes)))  # nothing is chosen by them here
     return SimpleNamespace(method="lp_ft", options=options), tuning._candidate(step, [done], logits, chosen)
 
