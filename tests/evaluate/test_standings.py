@@ -9,18 +9,36 @@ from torchgraft.evaluate.standings import standings
 
 
 def test_by_hand() -> None:
-    right = np.array([1.0, 1.0, 1.0, 0.0])
+    """One sample: every draw of it is the same."""
+    right, wrong = np.ones(1), np.zeros(1)
     found = standings(
         {
-            "a": {"knn": right, "probe": right},  # first by both
-            "b": {"knn": 1 - right, "probe": right},  # last by kNN (with c before it), level first by the probe
-            "c": {"knn": right * [1, 1, 0, 0], "probe": 1 - right},
+            "a": {"knn": right, "probe": right},  # first by kNN, level first by the probe
+            "b": {"knn": wrong, "probe": right},  # level last, level first
+            "c": {"knn": wrong, "probe": wrong},  # level last, last
         }
     )
     assert [one.name for one in found] == ["a", "b", "c"]
-    assert [one.rank for one in found] == [(1 + 1.5) / 2, (3 + 1.5) / 2, (2 + 3) / 2]
-    assert found[0].scores["knn"].value == 0.75
+    assert [one.rank for one in found] == [(1 + 1.5) / 2, (2.5 + 1.5) / 2, (2.5 + 3) / 2]
+    assert found[0].scores["knn"].value == 1
     assert sum(one.chance_best for one in found) == pytest.approx(1)
+
+
+def test_near_equals_have_nearly_one_rank_and_the_other_score_decides() -> None:
+    """a is ahead of b by one sample of 400 under one score, and b of a by 40 under the other: the mean of plain ranks
+    would be the same.
+    """
+    base = np.zeros(400)
+    base[:200] = 1
+    a, b = base.copy(), base.copy()
+    a[200] = 1
+    ahead = base.copy()
+    ahead[300:340] = 1
+    found = standings({"a": {"s": a, "t": base}, "b": {"s": b, "t": ahead}})
+    assert [one.name for one in found] == ["b", "a"]
+    s = 2 - np.exp(-1) / 2  # second, but level in the draws that leave that one sample out
+    assert found[0].rank == pytest.approx((s + 1) / 2, abs=0.02)
+    assert found[0].rank + found[1].rank == pytest.approx(3)
 
 
 def test_equals_share_the_chance() -> None:
@@ -44,4 +62,5 @@ def test_the_chance_is_that_of_the_sign_of_a_mean() -> None:
     b[:12], a[12:20] = 1, 1
     found = {one.name: one for one in standings({"a": {"s": a}, "b": {"s": b}}, draws=20_000)}
     assert found["b"].chance_best == pytest.approx(0.815, abs=0.03)  # Phi(4 / 4.46), half of the ties counted
+    assert found["b"].rank == pytest.approx(2 - found["b"].chance_best), "first where it is the best, else second"
     assert found["a"].scores["s"].low <= 0.04 <= found["a"].scores["s"].high

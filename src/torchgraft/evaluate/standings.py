@@ -18,7 +18,7 @@ Outcomes = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One contestant: its place by each score and the mean of these (1: first), the chance that it is the best.
+    """One contestant: its expected mean rank (1: first by every score), the chance that it is the best.
 
     `scores` holds the mean outcome under each score with its 95 % interval. `chance_best` is the share of bootstrap
     draws of the samples in which its mean rank is the lowest; draws with several such are shared among them.
@@ -31,25 +31,26 @@ class Standing:
 
 
 def standings(outcomes: Mapping[str, Outcomes], *, draws: int = DRAWS, seed: int = 0) -> list[Standing]:
-    """The contestants from the best mean rank to the worst; of equals, the likelier best one first.
+    """The contestants from the best expected mean rank to the worst; of equals, the likelier best one first.
 
     `outcomes` maps each contestant to its outcomes under the same scores on the same N samples. The mean rank over
     scores, r = mean_s rank_s, needs no common scale (Borda's count); ties share their rank. The bootstrap draws the
-    samples (N with replacement, the same for all), so that contestants are compared on equal ground.
+    samples (N with replacement, the same for all), so that contestants are compared on equal ground, and r is the mean
+    over these draws: near equals by one score then have nearly one rank there, and the other score tells them apart.
     """
     names = list(outcomes)
     kinds = list(outcomes[names[0]])
-    ranks, lowest = np.zeros(len(names)), np.zeros((draws, len(names)))
+    drawn_ranks = np.zeros((draws, len(names)))
     found: dict[str, dict[str, Estimate]] = {name: {} for name in names}
     for kind in kinds:
         columns = np.stack([outcomes[name][kind] for name in names], axis=1)
         means, drawn = columns.mean(axis=0), sums(columns, draws=draws, seed=seed) / len(columns)
-        ranks += rankdata(-means) / len(kinds)
-        lowest += rankdata(-drawn, axis=1) / len(kinds)
+        drawn_ranks += rankdata(-drawn, axis=1) / len(kinds)
         for name, mean, sample in zip(names, means, drawn.T, strict=True):
             found[name][kind] = interval(mean, sample)
-    best = np.isclose(lowest, lowest.min(axis=1, keepdims=True))
+    best = np.isclose(drawn_ranks, drawn_ranks.min(axis=1, keepdims=True))
     chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    ranks = drawn_ranks.mean(axis=0)
     order = sorted(range(len(names)), key=lambda i: (round(ranks[i], 9), -chances[i], names[i]))
     return [
         Standing(name=names[i], rank=float(ranks[i]), chance_best=float(chances[i]), scores=found[names[i]])
