@@ -155,6 +155,7 @@ def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mappi
         known = -rankdata(-np.array(list(IMAGENET.values())))
         values = {DEFAULT: default, "default and ImageNet accuracy, a third each": (2 * default + known) / 3}
         values |= {score: [asked[one][score].mean() for one in contest.names] for score in SCORES}
+        values["mean of the plain ranks of both"] = -np.mean([rankdata(-np.array(values[s])) for s in SCORES], axis=0)
         beside = {one: contest.scores(one, others) for one in contest.names}
         values |= {score: [beside[one][score] for one in contest.names] for score in others}
         values["ImageNet accuracy"] = list(IMAGENET.values())
