@@ -65,6 +65,13 @@ def test_cityscapes_where_a_list_of_classes_says_otherwise(cityscapes) -> None:
     assert read(root, ReadOptions()).classes == ("street", "vehicle")
 
 
+def test_a_folder_that_is_only_called_so(image, mask, tmp_path: Path) -> None:
+    for stem in ("a", "b"):
+        image(f"d/images/{stem}.png", ord(stem), (12, 10))
+        mask(f"d/gtFine/{stem}_mask.png", np.arange(2).repeat(60).reshape(10, 12))
+    assert read(tmp_path / "d", ReadOptions()).classes == ("0", "1")
+
+
 @pytest.fixture
 def voc(image, mask, write, tmp_path: Path) -> Path:
     for seed, stem in enumerate(("2007_000032", "2007_000033", "2007_000039", "2008_000001")):
@@ -103,4 +110,13 @@ def test_masks_that_are_lists_of_nothing(voc: Path) -> None:
     for name in ("train", "val"):
         (voc / f"VOC2012/ImageSets/Segmentation/{name}.txt").write_text("2009_1\n")
     with pytest.raises(DataError, match="no mask belongs to one of 0 images"):
+        read(voc, ReadOptions())
+
+
+def test_a_list_that_can_not_be_read(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    with pytest.raises(DataError, match=r"train\.txt can't be read: Permission denied"):
         read(voc, ReadOptions())

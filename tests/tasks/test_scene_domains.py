@@ -101,3 +101,8 @@ def test_a_few_labelled_scenes_of_the_target_are_read_with_their_masks(streets: 
     (few.root / "classes.txt").write_text("sky\nroad\ntruck\n")
     with pytest.raises(DataError, match="truck"):
         load_scenes(_options(target.root, source.root, few_labels=str(few.root)), SILENT)
+    for path in (few.root / "masks").iterdir():
+        path.write_bytes(b"torn")
+    (few.root / "classes.txt").write_text((source.root / "classes.txt").read_text())
+    with pytest.raises(DataError, match="none of 2 masks can be read|no image with its mask can be used"):
+        load_scenes(_options(target.root, source.root, few_labels=str(few.root)), SILENT)

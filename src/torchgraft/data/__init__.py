@@ -7,7 +7,7 @@ aside, `folds` says which rows are held out when (`scene_folds`: of samples with
 from torchgraft.data._check import check
 from torchgraft.data._masks import IGNORE, Masks
 from torchgraft.data._names import IMAGES, TABLES
-from torchgraft.data._pairs import MASKS as MASK_FOLDERS
+from torchgraft.data._pairs import MASK_FOLDERS
 from torchgraft.data._read import read
 from torchgraft.data._scene_folds import scene_folds
 from torchgraft.data._split import Fold, folds, split

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from torchgraft.data._names import split_of
+from torchgraft.core.errors import DataError
+from torchgraft.data._names import shown, split_of
 from torchgraft.data._palette import Listed
 
 CITYSCAPES = ("leftimg8bit", "gtfine")
@@ -35,39 +36,43 @@ _OBJECTS = (
 _LAST = 33
 
 
-def is_cityscapes(masks: PurePosixPath) -> bool:
-    """Whether a folder of masks is Cityscapes', by its name."""
-    return masks.name.lower() == CITYSCAPES[1]
-
-
-def cityscapes_masks(keys: Sequence[str]) -> list[str]:
-    """Of the files for an image (paths in small letters, without suffix) those of class indices, one kind for all:
-    labelTrainIds where there are some, else labelIds. None in the test part, whose masks are kept back: its files are
-    empty.
+def cityscapes_masks(folder: PurePosixPath, keys: Sequence[str]) -> Sequence[str]:
+    """Of the files in a folder of masks (paths in small letters, without suffix) those of class indices, one kind for
+    all: labelTrainIds where there are some, else labelIds. None of the test part, whose masks are kept back: its files
+    are empty. All of them in a folder that is not Cityscapes', by its name or its files'.
     """
     ending = _INDICES if any(key.endswith(_INDICES) for key in keys) else _IDS
-    return [key for key in keys if key.endswith(ending) and split_of(key.partition("/")[0]) != "test"]
+    indices = [key for key in keys if key.endswith(ending)]
+    if folder.name.lower() != CITYSCAPES[1] or not indices:
+        return keys
+    return [key for key in indices if split_of(key.partition("/")[0]) != "test"]
 
 
 def voc_lists(folder: Path, images: PurePosixPath) -> dict[str, str] | None:
-    """Stem -> split of the images that have masks, by `ImageSets/Segmentation`; None where it isn't there."""
+    """Stem -> split of the images that have masks, by `ImageSets/Segmentation`; None where it isn't there.
+
+    Raises `DataError` for a list that can't be read.
+    """
     if images.name.lower() != VOC[0]:
         return None
     found: dict[str, str] = {}
     for name in ("train", "val", "test"):
         path = folder / images.parent / "ImageSets" / "Segmentation" / f"{name}.txt"
-        if path.is_file():
+        try:
             found |= dict.fromkeys(path.read_text(encoding="utf-8", errors="replace").split(), name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"{shown(str(path), 200)} can't be read: {error.strerror}.") from error
     return found or None
 
 
-def known_classes(masks: PurePosixPath, names: Sequence[str]) -> Listed | None:
-    """What masks mean where nothing beside them says it; `names` are files of masks."""
-    if is_cityscapes(masks):
-        if names and _INDICES in names[0].lower():
-            values = tuple(range(len(_STREET)))
-        else:
-            values = tuple(value for value, _ in _STREET.values())
+def known_classes(masks: PurePosixPath, name: str) -> Listed | None:
+    """What masks mean where nothing beside them says it; `name` is that of one of the files in the folder `masks`."""
+    stem = name.lower().rpartition(".")[0]
+    if masks.name.lower() == CITYSCAPES[1] and stem.endswith((_INDICES, _IDS)):
+        numbers = tuple(value for value, _ in _STREET.values())
+        values = tuple(range(len(_STREET))) if stem.endswith(_INDICES) else numbers
         void = tuple(sorted(set(range(_LAST + 1)) - set(values)))
         return Listed(
             names=(*_STREET, *["void"] * len(void)),

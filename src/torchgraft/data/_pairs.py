@@ -8,28 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from torchgraft.data._known_scenes import CITYSCAPES, VOC, cityscapes_masks, is_cityscapes, voc_lists
+from torchgraft.data._known_scenes import CITYSCAPES, VOC, cityscapes_masks, voc_lists
 from torchgraft.data._names import hidden, split_of
 from torchgraft.data._walk import Tree, has_image
 
 _IMAGES = ("images", "image", "imgs", "img", CITYSCAPES[0], VOC[0])
-MASKS = ("masks", "mask", "labels", "label", CITYSCAPES[1], VOC[1], "annotations", "annotation")
-"""Names of folders of masks, best first."""
+MASK_FOLDERS = ("masks", "mask", "labels", "label", CITYSCAPES[1], VOC[1], "annotations", "annotation")
+"""Their names, best first."""
 
 _ENDINGS = (
-    "",
-    "_mask",
-    "_masks",
-    "_l",
-    "_labelids",
-    "_label",
-    "_labels",
-    "_seg",
-    "_gt",
-    "-mask",
-    "_gtfine_labelids",
+    "", "_mask", "_masks", "_l", "_labelids", "_label", "_labels", "_seg", "_gt", "-mask", "_gtfine_labelids",
     "_gtfine_labeltrainids",
-)
+)  # fmt: skip
 _DEEPEST = 4
 
 
@@ -109,9 +99,7 @@ def _masks(tree: Tree, part: Part) -> dict[str, list[PurePosixPath]]:
     for path in tree.images:
         if path.is_relative_to(part.masks):
             found[_key(path.relative_to(part.masks))].append(path)
-    if not is_cityscapes(part.masks):
-        return found
-    return {key: found[key] for key in cityscapes_masks(list(found))}
+    return {key: found[key] for key in cityscapes_masks(part.masks, list(found))}
 
 
 def _key(path: PurePosixPath) -> str:
@@ -121,7 +109,7 @@ def _key(path: PurePosixPath) -> str:
 def _pair(root: Path, folder: PurePosixPath, names: list[str]) -> tuple[PurePosixPath, PurePosixPath] | None:
     known = {name.lower(): folder / name for name in reversed(names)}
     images = next((known[name] for name in _IMAGES if name in known and has_image(root / known[name])), None)
-    masks = next((known[name] for name in MASKS if name in known and has_image(root / known[name])), None)
+    masks = next((known[name] for name in MASK_FOLDERS if name in known and has_image(root / known[name])), None)
     return (images, masks) if images and masks else None
 
 

@@ -93,7 +93,7 @@ def _scheme(path: Path, where: Sequence[Part], pairs: Sequence[Pair]) -> Scheme:
     base = where[0].images.parent
     base = base.parent if where[0].split else base
     known = listed(path / base) or (listed(path) if base.parts else None)
-    known = known or known_classes(where[0].masks, [pair.mask.name for pair in pairs[:1]])
+    known = known or known_classes(where[0].masks, pairs[0].mask.name)
     every = known is None or len(known.names) == 2  # two classes may be written 0 and 255
     step = 1 if every else max(1, len(pairs) // _PEEKED)
     files = [path / pair.mask for pair in pairs[::step]]

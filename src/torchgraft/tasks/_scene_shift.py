@@ -205,8 +205,8 @@ def between_domains(options: Any, progress: Progress) -> tuple[SceneGraft, Sampl
 def _sentence(
     one: Tried, found: Sequence[_scene_guard.Test], refused: _scene_guard.Test | None, tried_any: bool
 ) -> str:
-    labels = next((test.seen for test in found if test.name == _scene_guard.LABELS), "")
-    unseen = "A few labels of the target decided." if labels else "No label of the target was used."
+    decided = bool(found) and (refused or found[-1]).name == _scene_guard.LABELS
+    unseen = "A few labels of the target decided." if decided else "No label of the target was used."
     if not tried_any:
         return f"Shipped: source_only. There was no time for what was asked for. {unseen}"
     if not found:
