@@ -25,8 +25,8 @@ def pictures(report: Report) -> str:
     if not rows:
         return ""
     lead = (
-        "Nothing of the target's truth is known: the last picture of a row shows in orange what is answered otherwise "
-        "than by the source alone."
+        "Nothing of the truth of these scenes is known: the last picture of a row shows in orange what is answered "
+        "otherwise than by the source alone."
         if report.get("domains")
         else "The worst scenes first, then some from the middle, then the best. In the last picture of a row orange "
         "pixels are wrong; white ones have no label."
