@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchgraft.backbones import Network
+from torchgraft.backbones import Network, timm
 from torchgraft.core.errors import MissingExtra, UnknownName, UserError
 from torchgraft.core.progress import Progress
 from torchgraft.core.types import ImagePreprocessing
@@ -118,6 +118,20 @@ def test_folded_batch_norm(photos_in) -> None:
     assert isinstance(network.module[2], nn.BatchNorm2d)
 
 
+def test_folded_batch_norm_of_timm(photos_in) -> None:
+    """Its batch norm activates too: that stays, and a network without it would give other features."""
+    torch.manual_seed(0)
+    trunk = timm.cut(timm.build("mobilenetv2_100"), 32).module.eval()
+    for norm in (part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d)):
+        norm.running_mean.uniform_(-0.1, 0.1)
+        norm.running_var.uniform_(0.5, 2)
+    plain = _torch.eager(ImageNetwork(trunk, MapPool("avg"), PREPROCESSING))
+    built = _torch.folded(plain)
+    assert built.form == "folded"
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in built.module.modules())
+    np.testing.assert_allclose(built(*photos_in[1]), plain(*photos_in[1]), rtol=1e-3, atol=1e-5)
+
+
 def test_a_fold_that_changes_features_is_not_used(photo_backbone, photos_in) -> None:
     class Backwards(nn.Module):
         def __init__(self) -> None:
@@ -158,14 +172,37 @@ def test_the_backbone_stays_as_it_is(photo_backbone, photos_in) -> None:
 
 
 def test_small_jobs_stay_eager(photo_backbone, photos_in, own_cache, monkeypatch) -> None:
+    monkeypatch.setattr(room, "_roughly", lambda *_: 1e-4)
     monkeypatch.setattr(room, "_seconds_per_sample", lambda *_: 1e-4)
-    for samples in (1, 1000):
+    for samples in (1, 1000, 35_000):
         engine = choose(photo_backbone, "avg", photos_in, samples=samples)
         assert (engine.name, engine.form) == ("torch", "folded")
     built = choose(photo_backbone, "avg", photos_in, samples=10**5)
     assert built.form == "frozen"
     assert isinstance(built.module, torch.jit.ScriptModule)
     assert not (own_cache / "engines").exists()
+
+
+def test_jobs_of_few_samples_are_not_measured(photo_backbone, photos_in, monkeypatch) -> None:
+    """One sample is run; a job of a hundred would spend a third of its time on more."""
+    ran: list[int] = []
+    plain = _torch.TorchEngine.__call__
+
+    def counted(engine, *inputs) -> np.ndarray:
+        ran.append(len(inputs[0]))
+        return plain(engine, *inputs)
+
+    monkeypatch.setattr(_torch.TorchEngine, "__call__", counted)
+    assert choose(photo_backbone, "avg", photos_in, samples=100).form == "folded"
+    assert ran == [1, 1, 1]  # folded, what it must agree with, and the clock
+
+
+def test_rough_seconds_go_by_elements(monkeypatch) -> None:
+    """0.2 s for 2 texts of 3 tokens; 7 texts in all, of 41 tokens: 0.2 / 6 * 41 / 7 s each."""
+    clock = iter((1.0, 1.2))
+    monkeypatch.setattr(room.time, "process_time", lambda: next(clock))
+    batches = [(np.zeros((2, 3)), np.zeros((2, 3))), (np.zeros((5, 7)), np.zeros((5, 7)))]
+    assert room._roughly(lambda *_: None, batches) == pytest.approx(0.2 / 6 * 41 / 7)
 
 
 def test_long_jobs_measure_once_and_remember(photo_backbone, photos_in, own_cache, monkeypatch) -> None:
@@ -179,6 +216,7 @@ def test_long_jobs_measure_once_and_remember(photo_backbone, photos_in, own_cach
         return cost[engine.name]
 
     monkeypatch.setattr(room, "_seconds_per_sample", seconds)
+    monkeypatch.setattr(room, "_roughly", lambda *_: 1.0)
     progress = Lines()
     best = min(("torch", *others()), key=cost.__getitem__)
     assert choose(photo_backbone, "avg", photos_in, samples=100, progress=progress).name == best
@@ -197,6 +235,7 @@ def test_long_jobs_measure_once_and_remember(photo_backbone, photos_in, own_cach
 def test_an_engine_that_fails_is_passed_over(photo_backbone, photos_in, own_cache, monkeypatch) -> None:
     monkeypatch.setattr(room, "others", lambda: ("onnxruntime",))
     monkeypatch.setattr(room, "_seconds_per_sample", lambda *_: 1.0)
+    monkeypatch.setattr(room, "_roughly", lambda *_: 1.0)
     from torchgraft.features import _onnxruntime
 
     def broken(*_: object) -> None:

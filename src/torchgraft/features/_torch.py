@@ -53,18 +53,25 @@ def folded(plain: TorchEngine) -> TorchEngine:
     if not any(_foldable(plain.module)):
         return plain
     network = copy.deepcopy(plain.module)
-    for parent, before, norm in list(_foldable(network)):
-        setattr(parent, before, fuse_conv_bn_eval(getattr(parent, before), getattr(parent, norm)))
-        setattr(parent, norm, nn.Identity())
+    for parent, before, after in list(_foldable(network)):
+        norm = getattr(parent, after)
+        setattr(parent, before, fuse_conv_bn_eval(getattr(parent, before), norm))
+        setattr(parent, after, nn.Sequential(norm.drop, norm.act) if _acts(norm) else nn.Identity())
     return TorchEngine(network, "folded")
 
 
 def _foldable(network: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """Module, and names of two children of it in a row: a convolution and a batch norm (that does nothing else)."""
+    """Module, and names of two children of it in a row: a convolution and a batch norm with statistics of its own."""
     for parent in network.modules():
         for (before, conv), (after, norm) in itertools.pairwise(parent.named_children()):
-            if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
+            known = type(norm) is nn.BatchNorm2d or _acts(norm)
+            if isinstance(conv, nn.Conv2d) and known and norm.running_mean is not None:
                 yield parent, before, after
+
+
+def _acts(norm: nn.Module) -> bool:
+    """Whether it is timm's batch norm, which drops out and activates too; by name, since timm may not be there."""
+    return type(norm).__name__ == "BatchNormAct2d" and isinstance(norm, nn.BatchNorm2d)
 
 
 def build(network: nn.Module, example: Inputs, folder: Path, threads: int) -> TorchEngine:
