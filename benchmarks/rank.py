@@ -13,13 +13,12 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from scipy.stats import rankdata
 
 from _rank_sets import LABELS, MOBILENETS, backbones, draw, whole
 from rank_truth import rows
@@ -28,21 +27,17 @@ from torchgraft.backbones import load
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
-from torchgraft.evaluate.standings import standings
+from torchgraft.evaluate.standings import Standing, known_before, standings
 from torchgraft.fit._candidates import Limits, candidates
 from torchgraft.fit._contest import SCORES, Networks
 from torchgraft.fit._race import race
-from torchgraft.fit.ranking import predicted, rounds
+from torchgraft.fit.ranking import few, predicted, rounds
 from torchgraft.rank import regret, weighted_tau
 
 IMAGENET = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6} | {
     name: about[3] for name, about in MOBILENETS.items()
 }
-RACES = {"cifar10_subset": 1200, "office10/amazon": 958, "mnist": 1200}
-"""Set -> samples of a race, at most."""
-
-
-DEFAULT = "default (expected mean rank of both)"
+DEFAULT = "default: expected mean rank of both, with the ImageNet table as prior"
 
 REACHED = {
     "lp_ft": "Fine-tuned accuracy",
@@ -87,12 +82,12 @@ def _taus(arguments: argparse.Namespace) -> None:
         print(f"| {name} | {len(done)} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
     sets = [name for name in sets if seeds[name]]
     found = {name: _scores(arguments, name, seeds[name]) for name in sets}
-    print("\nWeighted tau, and in brackets the regret in points.\n")
+    print("\nWeighted tau, and in brackets the regret in points of a pick by one draw.\n")
     print(f"| score | {' | '.join(sets)} | mean tau | mean regret |")
     print(f"|---|{'---|' * len(sets)}---|---|")
     for score in found[sets[0]]:
-        taus = [weighted_tau(found[name][score], reached[name]) for name in sets]
-        lost = [regret(found[name][score], reached[name]) for name in sets]
+        taus = [weighted_tau(found[name][score].mean(axis=0), reached[name]) for name in sets]
+        lost = [np.mean([regret(draw, reached[name]) for draw in found[name][score]]) for name in sets]
         cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
         print(f"| {score} | {cells} | **{np.mean(taus):.2f}** | {np.mean(lost):.1f} |")
     cells = " | ".join("{:.2f} ({:.1f})".format(*again[name]) for name in sets)
@@ -115,7 +110,7 @@ def _cost(arguments: argparse.Namespace) -> None:
                 contest.backbone(one)
             with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, TORCHGRAFT_CACHE=folder):
                 start = time.process_time()
-                race(contest.names, rounds(contest.samples.y, seed), contest.ask, seed=seed)
+                race(contest.names, rounds(contest.samples.y, seed), contest.ask, table=contest.table, seed=seed)
                 spent[0] += time.process_time() - start
         if seeds:
             print(
@@ -143,25 +138,31 @@ def _reached(row: dict, against: str) -> float:
 
 
 def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mapping[str, np.ndarray]:
-    """Score -> its mean over the draws for each network (for the default minus the mean rank)."""
-    total: dict[str, np.ndarray] = {}
+    """Score -> draws x networks (of the default minus the mean rank, of a race minus the place)."""
+    found: dict[str, list] = {}
     others = [score for score in registry.names("rank") if score not in SCORES]
     for seed in seeds:
         samples = draw(name, seed, arguments.data, arguments.work).samples
         contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+        run = race(contest.names, rounds(contest.samples.y, seed), contest.ask, table=contest.table, seed=seed)
         asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
-        order = {one.name: -one.rank for one in standings(asked)}
-        default = np.array([order[one] for one in contest.names])
-        known = -rankdata(-np.array(list(IMAGENET.values())))
-        values = {DEFAULT: default, "default and ImageNet accuracy, a third each": (2 * default + known) / 3}
+        values = {
+            DEFAULT: _ranks(contest, standings(asked, prior=known_before(asked, contest.table, seed=seed), seed=seed)),
+            "the same, as halving ends": [-[p.standing.name for p in run].index(one) for one in contest.names],
+            "the same, without the table": _ranks(contest, standings(asked, seed=seed)),
+        }
         values |= {score: [asked[one][score].mean() for one in contest.names] for score in SCORES}
-        values["mean of the plain ranks of both"] = -np.mean([rankdata(-np.array(values[s])) for s in SCORES], axis=0)
         beside = {one: contest.scores(one, others) for one in contest.names}
         values |= {score: [beside[one][score] for one in contest.names] for score in others}
         values["ImageNet accuracy"] = list(IMAGENET.values())
         for score, numbers in values.items():
-            total[score] = total.get(score, 0) + np.array(numbers) / len(seeds)
-    return total
+            found.setdefault(score, []).append(numbers)
+    return {score: np.array(draws, dtype=float) for score, draws in found.items()}
+
+
+def _ranks(contest: Networks, found: Sequence[Standing]) -> list[float]:
+    ranks = {one.name: -one.rank for one in found}
+    return [ranks[one] for one in contest.names]
 
 
 def _coverage(arguments: argparse.Namespace) -> None:
@@ -188,34 +189,33 @@ def _coverage(arguments: argparse.Namespace) -> None:
 
 
 def _halving(arguments: argparse.Namespace) -> None:
+    """On all labelled samples that the command would look at."""
     print("| set | draw | top of all | of the race | points behind | share of the cost | rounds run |")
     print("|---|---|---|---|---|---|---|")
     same, shares, lost = [], [], []
-    for name in arguments.sets or RACES:
+    for name in arguments.sets or LABELS:
         samples = whole(name, arguments.data, arguments.work)
         samples = samples.take(samples.split != "test")
-        some = np.sort(np.random.default_rng(0).permutation(len(samples))[: RACES[name]])
         for seed in range(arguments.seeds):
-            contest = _contest(samples.take(some), arguments, seed)
+            contest = _contest(few(samples, seed), arguments, seed)
             pace = {one: _pace(one, contest.samples) for one in contest.names}
             shared = rounds(contest.samples.y, seed)
-            full = race(contest.names, shared[-1:], contest.ask, seed=seed)
-            raced = race(contest.names, shared, contest.ask, seed=seed)
+            full, raced = (
+                race(contest.names, some, contest.ask, table=contest.table, seed=seed) for some in (shared[-1:], shared)
+            )
             cost = sum(pace[p.standing.name] * p.samples for p in raced)
-            share = cost / sum(pace[p.standing.name] * p.samples for p in full)
+            shares.append(cost / sum(pace[p.standing.name] * p.samples for p in full))
             first, found = (places[0].standing.name for places in (full, raced))
             mean = {p.standing.name: np.mean([100 * e.value for e in p.standing.scores.values()]) for p in full}
             same.append(first == found)
             lost.append(mean[first] - mean[found])
-            shares.append(share)
             print(
-                f"| {name} | {seed} | {_short(first)} | {_short(found)} | {lost[-1]:.2f} | {share:.2f} "
+                f"| {name} | {seed} | {_short(first)} | {_short(found)} | {lost[-1]:.2f} | {shares[-1]:.2f} "
                 f"| {sorted({p.samples for p in raced})} |",
                 flush=True,
             )
-    print(f"Points behind, mean: {np.mean(lost):.2f}.")
     cost = f"{np.mean(shares):.2f} of the cost (worst {max(shares):.2f})"
-    print(f"\nSame top pick in {sum(same)} of {len(same)}, at {cost}.")
+    print(f"\nSame top pick in {sum(same)} of {len(same)}, at {cost}; {np.mean(lost):.2f} points behind on average.")
 
 
 def _short(name: str) -> str:

@@ -18,8 +18,9 @@ EVIL = "</script><img src=x onerror=alert(1)>\"'&"
 def row(name: str, **more: Any) -> dict[str, Any]:
     estimate = {"value": 0.969, "low": 0.938, "high": 1.0}
     return {
-        "backbone": name, "accuracy": estimate, "knn": estimate, "rank": 1.0, "chance_best": 0.25, "samples": 194,
-        "let_go": "", "parameters": 4_135_680, "bytes": 21_946_926, "licence": "Apache-2.0", "imagenet": 76.7,
+        "backbone": name, "accuracy": estimate, "knn": estimate, "rank": 1.0, "chance_best": 0.25,
+        "pooled": False, "samples": 194, "let_go": "", "parameters": 4_135_680,
+        "bytes": 21_946_926, "licence": "Apache-2.0", "imagenet": 76.7,
         "latency_ms": 13.04, "images_per_second": 1711.0, "engine": "torch", "seconds": 0.7,
         "scores": {"logme": 0.1188, "leep": None}, "front": False, "knee": False, **more,
     }  # fmt: skip
@@ -64,6 +65,13 @@ def test_the_words_around_it(report: dict[str, Any]) -> None:
     assert "194 photos of 2 classes" in html
     assert "<b>timm/large</b>: its size is 900 MB" in html
     assert html.count('class="plot front"') == 1
+
+
+def test_the_note_names_the_table_where_it_counts(report: dict[str, Any]) -> None:
+    said = "order and chance go by the ImageNet table"
+    assert said not in which_backbone(report)
+    report["ranking"]["backbones"][0]["pooled"] = True
+    assert said in which_backbone(report)
 
 
 def test_the_sentence_is_not_said_twice(report: dict[str, Any]) -> None:

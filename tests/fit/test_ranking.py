@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from torchgraft.backbones import Offer
 from torchgraft.core.errors import DataError, UnknownName
+from torchgraft.core.progress import SILENT
 from torchgraft.data import Samples
 from torchgraft.evaluate.standings import standings
 from torchgraft.features.speed import Speed
 from torchgraft.fit import ranking
+from torchgraft.fit._contest import Contest
 from torchgraft.fit._race import Place
 from torchgraft.fit.options import RankOptions
 from torchgraft.fit.ranking import Ranked, advice, few, rank_backbones, rounds
@@ -76,6 +79,41 @@ def test_labels_of_pixels_are_refused(tmp_path: Path) -> None:
         Image.fromarray(np.eye(40, dtype=np.uint8)).save(tmp_path / "masks" / f"a{i}.png")
     with pytest.raises(DataError, match="holds segmentation labels; a ranking goes by one label for each sample"):
         rank_backbones(RankOptions(data=str(tmp_path), backbones="packaged/efficientnet_lite0"))
+
+
+class Listed(Contest):
+    """Features of six networks that tell two classes apart the better, the higher they stand in the table."""
+
+    names = tuple("abcdef")
+    accuracies: Mapping[str, float | None] = dict(zip(names, (45.0, 55.0, 62.0, 70.0, 77.0, None), strict=True))
+
+    def about(self, name: str) -> Offer:
+        known = self.accuracies[name]
+        return Offer(name=name, modality="image", width=8, parameters=1, size=1, licence="MIT", imagenet=known)
+
+    def features(self, name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        gap = 0.2 + 0.1 * self.names.index(name)
+        z = np.random.default_rng(0).normal(size=(len(self.samples), 8)) + gap * self.samples.y[:, None]
+        return z[rows].astype(np.float32), np.arange(len(rows))
+
+
+def test_the_table_counts_for_those_that_it_knows() -> None:
+    y = np.arange(120) % 2
+    samples = Samples(
+        modality="image",
+        ids=tuple(map(str, range(120))),
+        x=np.zeros((120, 1), dtype=np.float32),
+        y=y,
+        classes=("a", "b"),
+        split=np.full(120, "train"),
+        root=Path(),
+    )
+    contest = Listed(samples, seed=0, progress=SILENT)
+    assert contest.table == {"a": 0.45, "b": 0.55, "c": 0.62, "d": 0.7, "e": 0.77}
+    rows = ranking.run(contest, (), deadline=float("inf"))
+    assert {row.name: row.to_dict()["pooled"] for row in rows} == dict.fromkeys("abcde", True) | {"f": False}
+    contest.accuracies = dict.fromkeys(Listed.names)
+    assert not any(row.place.standing.pooled for row in ranking.run(contest, (), deadline=float("inf")))
 
 
 def test_rounds_are_nested_and_keep_every_class() -> None:

@@ -134,9 +134,11 @@ def _gone(found: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<li><b>{text(one['backbone'])}</b>: {text(one['reason'])}</li>" for one in found.get("skipped") or ()
     )
+    pooled = any(row["pooled"] for row in found["backbones"])
+    table = " Where the samples leave it open, order and chance go by the ImageNet table." if pooled else ""
     note = (
         '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
-        "by the probe and the nearest neighbours together. Times are of this machine. "
+        f"by the probe and the nearest neighbours together.{table} Times are of this machine. "
         "Alike: how sure pretraining\u2019s own classifier is of these samples.</p>"
     )
     return note + (f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else "")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from torchgraft.evaluate.standings import Outcomes, Standing, standings
+from torchgraft.evaluate.standings import Outcomes, Standing, known_before, standings
 
-HOPE = 0.2
+HOPE = 0.25
 """Chance of being the best from which a contestant of the lower half goes on nevertheless."""
 
 Ask = Callable[[str, np.ndarray], Outcomes]
@@ -31,24 +31,32 @@ class Place:
 
 
 def race(
-    names: Sequence[str], rounds: Sequence[np.ndarray], ask: Ask, *, deadline: float = float("inf"), seed: int = 0
+    names: Sequence[str],
+    rounds: Sequence[np.ndarray],
+    ask: Ask,
+    *,
+    table: Mapping[str, float] | None = None,
+    deadline: float = float("inf"),
+    seed: int = 0,
 ) -> list[Place]:
     """The places, best first: who ran further stands before who did not.
 
     `rounds` are growing, nested row positions, the last being all that may be used. After every round but the last the
-    better half (by mean rank) goes on, and whoever is best in a share of `HOPE` of the bootstrap draws (Jamieson and
-    Talwalkar, "Non-stochastic best arm identification", AISTATS 2016, for halving; the second rule is ours: on few
-    samples the halves are often told apart by luck). It ends early where one is left, and leaves out what would not fit
-    before `deadline` (`time.monotonic()`) at the pace measured so far.
+    better half (by mean rank) goes on, and whoever is best in a share of `HOPE` of the draws (Jamieson and Talwalkar,
+    "Non-stochastic best arm identification", AISTATS 2016, for halving; the second rule is ours: on few samples the
+    halves are often told apart by luck). What `table` says of them (accuracies in (0, 1)) counts where samples leave it
+    open, as far as the first round bears it out (see `evaluate.prior`). The race ends early where one is left, and
+    leaves out what would not fit before `deadline` (`time.monotonic()`) at the pace measured so far.
     """
-    alive, gone, before, pace = list(names), [], 0, {}
+    alive, gone, before, pace, prior = list(names), [], 0, {}, None
     for rows, coming in zip(rounds, [*rounds[1:], None], strict=True):
         outcomes = {}
         for name in alive:
             start = time.monotonic()
             outcomes[name] = ask(name, rows)
             pace[name] = (time.monotonic() - start) / max(len(rows) - before, 1)
-        found, before = standings(outcomes, seed=seed), len(rows)
+        prior = prior if before else known_before(outcomes, table or {}, seed=seed)
+        found, before = standings(outcomes, prior=prior, seed=seed), len(rows)
         reasons = {} if coming is None else _let_go(found, pace, before, len(coming), deadline)
         if coming is None or len(found) - len(reasons) < 2:
             return _shared([_place(one, before, {}) for one in found] + gone)

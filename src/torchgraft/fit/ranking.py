@@ -75,6 +75,7 @@ class Ranked:
             "knn": scores["knn"].to_dict(),
             "rank": self.place.standing.rank,
             "chance_best": self.place.chance_best,
+            "pooled": self.place.standing.pooled,
             "samples": self.place.samples,
             "let_go": self.place.let_go,
             "parameters": about.parameters if about else None,
@@ -240,6 +241,7 @@ def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool =
         contest.names,
         shared[-1:] if full or len(contest.names) < 2 else shared,
         contest.ask,
+        table=contest.table,
         deadline=now + 0.75 * (deadline - now),
         seed=contest.seed,
     )
