@@ -26,7 +26,8 @@ def _raising(error: BaseException):
     [
         (DataError("photos/ is empty."), 2, "graft: photos/ is empty.\n"),
         (ZeroDivisionError("division by zero"), 1, "our mistake, not yours: ZeroDivisionError: division by zero"),
-        (KeyboardInterrupt(), 130, "stopped; what was computed is kept"),
+        (KeyboardInterrupt(), 130, "The same command uses them again."),
+        (KeyboardInterrupt("runs/my photos-1"), 130, "It goes on with: graft fit --resume 'runs/my photos-1'\n"),
     ],
 )
 def test_what_is_raised_becomes_a_sentence_and_a_code(capsys, error, code: int, said: str) -> None:

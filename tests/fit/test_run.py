@@ -117,8 +117,9 @@ def test_an_interrupted_run_leaves_the_best_so_far(
         return climb(problem, rungs, after_each=stop, **rest)
 
     monkeypatch.setattr(run_module, "climb", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         fit(_options(arrays, tmp_path / "run", method="majority,lda,knn"))
+    assert stopped.value.args == (str(tmp_path / "run"),)
     assert load(tmp_path / "run").method == ("majority", "lda")[after - 1]
     monkeypatch.undo()
     whole = fit(_options(arrays, tmp_path / "whole", method="majority,lda,knn"))

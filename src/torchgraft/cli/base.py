@@ -14,6 +14,7 @@ import functools
 import inspect
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -113,10 +114,8 @@ def with_exit_codes(work: Callable[[], None], *, debug: bool = False) -> None:
     except BrokenPipeError:
         _forget_stdout()
         raise typer.Exit(_BROKEN_PIPE) from None
-    except KeyboardInterrupt:
-        kept = f"features in {cache_root()}, and the best graft so far, if there is one, in the folder of the run"
-        how = "A fit goes on with --resume RUN; the same command uses the features again."
-        _fail(f"stopped; what was computed is kept: {kept}. {how}", 130, debug=debug)
+    except KeyboardInterrupt as stop:
+        _fail(f"stopped; what was computed is kept: {_kept(*stop.args)}", 130, debug=debug)
     except UserError as error:
         _fail(f"graft: {error}", 2, debug=debug)
     except Exception as error:  # the boundary: whatever happens, people get a sentence and a code
@@ -127,6 +126,15 @@ def with_exit_codes(work: Callable[[], None], *, debug: bool = False) -> None:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         hint = "" if debug else " Run it again with --debug and report what it prints."
         _fail(f"graft: this is our mistake, not yours: {what}.{hint}", 1, debug=debug)
+
+
+def _kept(run: str = "", *_: object) -> str:
+    """Where it is, and how to go on; `run` is the folder of a fit."""
+    features = f"features in {cache_root()}"
+    if not run:
+        return f"{features}. The same command uses them again."
+    again = shlex.join(["graft", "fit", "--resume", run])
+    return f"{features}, and the best graft so far, if there is one, in {run}. It goes on with: {again}"
 
 
 def _forget_stdout() -> None:

@@ -63,7 +63,8 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
 
     With `go_on`, what an interrupted run left in the folder (checkpoints, decisions) is used; else it is deleted.
     The same options give the same graft and the same numbers on one machine. Raises `UserError` for anything that
-    the user can mend. Whatever stops it, features stay in the store and the best graft so far in `model/`.
+    the user can mend. Whatever stops it, features stay in the store and the best graft so far in `model/`; a
+    `KeyboardInterrupt` carries the folder's name.
     """
     keep_memory()  # before torch is loaded: what it allocates at once is kept too
     wait_passively()
@@ -72,7 +73,7 @@ def fit(options: FitOptions, *, progress: Progress = SILENT, go_on: bool = False
     path = _open_folder(options, go_on=go_on)
     progress = progress if ranks.is_first() else SILENT
     seed_everything(options.seed)
-    with nullcontext() if go_on else _nothing_left_behind(path):
+    with _told_where(path), nullcontext() if go_on else _nothing_left_behind(path):
         if options.source or options.from_model:
             return _between_domains(options, path, progress)
         return _in_one_domain(options, path, progress, (start, deadline))
@@ -212,6 +213,15 @@ def _save_best(entries: list[Entry], problem: Problem, sources: Sources, path: P
     live.rung([row_of(i, e, chosen=i == best) for i, e in enumerate(entries)])
     if best == len(entries) - 1 and ranks.is_first():  # else the best so far is on disk already
         registry.get("tasks", problem.task).make_graft(entries[best], problem, sources).save(path / "model")
+
+
+@contextmanager
+def _told_where(path: Path) -> Iterator[None]:
+    """Whoever stops a run with Ctrl-C is told which folder it goes on in."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(str(path)) from None
 
 
 @contextmanager
