@@ -2,9 +2,10 @@
 
 `--part taus` (after `rank_truth.py`): for each set the weighted Kendall tau of every score with the mean fine-tuned
 accuracy of eight networks, and the regret of its top pick in points. `--part cost`: CPU seconds of a ranking, nothing
-computed before, and of that fine-tuning. `--part coverage`: how
-often the interval of the predicted accuracy holds what the probe reached on the test part. `--part halving`: whether
-the race ends with the top pick of the full ranking, and at which share of its cost.
+computed before, and of that fine-tuning. `--part coverage`: how often the interval of the predicted accuracy holds what
+the probe reached on the test part. `--part halving`: whether the race ends with the top pick of the full ranking, and
+at which share of its cost. `--part chances`: what the chance of being the best is worth as a forecast of who fine-tunes
+best.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=4, help="races for each set")
     parser.add_argument("--against", default="lp_ft", choices=REACHED, help="of --part taus")
-    parser.add_argument("--part", default="taus", choices=("taus", "cost", "coverage", "halving"))
+    parser.add_argument("--part", default="taus", choices=PARTS)
     arguments = parser.parse_args()
-    {"taus": _taus, "cost": _cost, "coverage": _coverage, "halving": _halving}[arguments.part](arguments)
+    PARTS[arguments.part](arguments)
 
 
 def _taus(arguments: argparse.Namespace) -> None:
@@ -89,10 +90,10 @@ def _taus(arguments: argparse.Namespace) -> None:
         taus = [weighted_tau(found[name][score].mean(axis=0), reached[name]) for name in sets]
         lost = [np.mean([regret(draw, reached[name]) for draw in found[name][score]]) for name in sets]
         cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
-        print(f"| {score} | {cells} | **{np.mean(taus):.2f}** | {np.mean(lost):.1f} |")
+        print(f"| {score} | {cells} | **{np.mean(taus):.3f}** | {np.mean(lost):.1f} |")
     cells = " | ".join("{:.2f} ({:.1f})".format(*again[name]) for name in sets)
     tau, points = np.mean([again[name] for name in sets], axis=0)
-    print(f"| another draw of the fine-tuning | {cells} | **{tau:.2f}** | {points:.1f} |")
+    print(f"| another draw of the fine-tuning | {cells} | **{tau:.3f}** | {points:.1f} |")
 
 
 def _cost(arguments: argparse.Namespace) -> None:
@@ -218,6 +219,29 @@ def _halving(arguments: argparse.Namespace) -> None:
     print(f"\nSame top pick in {sum(same)} of {len(same)}, at {cost}; {np.mean(lost):.2f} points behind on average.")
 
 
+def _chances(arguments: argparse.Namespace) -> None:
+    """Log loss and Brier score of the chances, and how often the likeliest was the best; mean over sets and draws."""
+    truth = rows(arguments.truth)
+    found: dict[str, list] = {"every network alike": [], "samples alone": [], "with the ImageNet table": []}
+    for name in LABELS:
+        own = [row for row in truth if row["set"] == name]
+        wanted = [np.mean([_reached(row, arguments.against) for row in own if row["backbone"] == b]) for b in IMAGENET]
+        best = np.arange(len(wanted)) == int(np.argmax(wanted))
+        for seed in sorted({row["seed"] for row in own}):
+            samples = draw(name, seed, arguments.data, arguments.work).samples
+            contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+            asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
+            priors = None, known_before(asked, contest.table, seed=seed)
+            told = [{s.name: s.chance_best for s in standings(asked, prior=prior, seed=seed)} for prior in priors]
+            forecasts = [np.full(len(best), 1 / len(best))] + [np.array([t[n] for n in contest.names]) for t in told]
+            for forecast, kept in zip(forecasts, found.values(), strict=True):
+                loss = -np.log(max(forecast[best][0], 1e-3))
+                kept.append((loss, ((forecast - best) ** 2).sum(), forecast.max(), best[forecast.argmax()]))
+    print("| chances | log loss | Brier score | of the likeliest | the likeliest was the best |\n|---|---|---|---|---|")
+    for title, kept in found.items():
+        print(f"| {title} | {' | '.join(f'{value:.2f}' for value in np.mean(kept, axis=0))} |")
+
+
 def _short(name: str) -> str:
     return name.rpartition("/")[2]
 
@@ -241,6 +265,8 @@ def _contest(samples: Samples, arguments: argparse.Namespace, seed: int, engine:
     known = {name: known[name] for name in names}  # in the order of `IMAGENET`
     return Networks(replace(samples, findings=()), known, engine=engine, seed=seed, progress=SILENT)
 
+
+PARTS = {"taus": _taus, "cost": _cost, "coverage": _coverage, "halving": _halving, "chances": _chances}
 
 if __name__ == "__main__":
     main()
