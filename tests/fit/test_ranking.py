@@ -140,11 +140,11 @@ def test_many_samples_are_thinned() -> None:
     assert few(samples.take(np.arange(50)), 0).ids == samples.ids[:50]
 
 
-def row(name: str, right: np.ndarray, latency: float) -> Ranked:
+def row(name: str, right: np.ndarray, latency: float, chance: float = 0.5) -> Ranked:
     standing = standings({name: {"linear_probe": right, "knn": right}})[0]
     return Ranked(
         name=name,
-        place=Place(standing=standing, samples=len(right), chance_best=0.5),
+        place=Place(standing=standing, samples=len(right), chance_best=chance),
         about=None,
         speed=Speed(latency=latency, throughput=1.0, engine="torch"),
         seconds=0.0,
@@ -158,7 +158,8 @@ def test_the_knee_is_the_fastest_that_nobody_beats_beyond_noise() -> None:
     luck, sure = base.copy(), base.copy()
     luck[np.flatnonzero(base == 0)[:2]] = 1  # two more right: nothing
     sure[np.flatnonzero(base == 0)[:40]] = 1  # forty more right
-    rows = [row("sure", sure, 0.03), row("lucky", luck, 0.02), row("quick", base, 0.01), row("slow", base, 0.04)]
+    rows = [row("sure", sure, 0.03), row("lucky", luck, 0.02, 0.7), row("quick", base, 0.01, 0.2)]
+    rows.append(row("slow", base, 0.04, 0.1))
     right = {"sure": sure, "lucky": luck, "quick": base, "slow": base}
     marked = {one.name: one for one in ranking._marked(rows, right, 0)}
     assert [name for name, one in marked.items() if one.front] == ["sure", "lucky", "quick"]
@@ -166,4 +167,9 @@ def test_the_knee_is_the_fastest_that_nobody_beats_beyond_noise() -> None:
     del right["sure"]
     marked = ranking._marked(rows[1:], right, 0)
     assert next(one.name for one in marked if one.knee) == "quick"
-    assert "lucky is 0.5 points ahead and takes 2.0 times as long, but 400 samples can't tell" in advice(marked)
+    said = (
+        "lucky is likelier to be the best (70 % against 20 %) and takes 2.0 times as long, but 400 samples can't tell"
+    )
+    assert f"{said} can't tell the two apart." in advice(marked)
+    assert "quick: a linear probe on it" in advice(marked)
+    assert "; it is the best of 2 with a chance of 20 %." in advice(marked[1:])

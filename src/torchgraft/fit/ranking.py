@@ -302,12 +302,12 @@ def advice(rows: Sequence[Ranked]) -> str:
         f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}] of new samples"
     )
     finals = [row for row in rows if row.place.samples == pick.place.samples]
-    best = max(finals, key=lambda row: (row.accuracy, row is pick))
-    if best.accuracy > pick.accuracy:
-        times = f" and takes {_latency(best) / _latency(pick):.1f} times as long" if pick.speed else ""
-        gap = 100 * (best.accuracy - pick.accuracy)
-        luck = f"but {pick.place.samples} samples can't tell that from luck"
-        return f"{said}. {best.name} is {gap:.1f} points ahead{times}, {luck}."
+    likely = max(finals, key=lambda row: (row.place.chance_best, row is pick))
+    if likely is not pick:
+        times = f" and takes {_latency(likely) / _latency(pick):.1f} times as long" if pick.speed else ""
+        chances = " % against ".join(f"{100 * row.place.chance_best:.0f}" for row in (likely, pick))
+        luck = f"but {pick.place.samples} samples can't tell the two apart"
+        return f"{said}. {likely.name} is likelier to be the best ({chances} %){times}, {luck}."
     if len(rows) > 1:
         said += f"; it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
     return said + "."
