@@ -16,7 +16,7 @@ from torchgraft.evaluate._front import front, limits
 
 def row(name: str, latency: float | None, value: float, **more: Any) -> dict[str, Any]:
     accuracy = {"value": value, "low": max(value - 0.02, 0), "high": min(value + 0.02, 1)}
-    own = {"backbone": name, "latency_ms": latency, "accuracy": accuracy, "front": False, "knee": False, "samples": 9}
+    own = {"backbone": name, "latency_ms": latency, "expected": accuracy, "front": False, "knee": False, "samples": 9}
     return {**own, **more}
 
 
@@ -66,10 +66,10 @@ def test_who_was_let_go_is_hollow_and_who_is_far_down_is_an_arrow() -> None:
 
 
 def test_limits_hold_the_intervals_but_for_what_is_far_down() -> None:
-    low, high = limits([row("", 1, 0.9)["accuracy"], row("", 1, 0.8)["accuracy"]])
+    low, high = limits([row("", 1, 0.9)["expected"], row("", 1, 0.8)["expected"]])
     assert (low, high) == pytest.approx((0.77, 0.93))
-    assert limits([row("", 1, 0.9)["accuracy"], row("", 1, 0.1)["accuracy"]])[0] == pytest.approx(0.5)
-    assert limits([row("", 1, 1.0)["accuracy"]])[1] == 1.0
+    assert limits([row("", 1, 0.9)["expected"], row("", 1, 0.1)["expected"]])[0] == pytest.approx(0.5)
+    assert limits([row("", 1, 1.0)["expected"]])[1] == 1.0
 
 
 def test_without_a_latency_there_is_no_picture() -> None:

@@ -18,8 +18,8 @@ EVIL = "</script><img src=x onerror=alert(1)>\"'&"
 def row(name: str, **more: Any) -> dict[str, Any]:
     estimate = {"value": 0.969, "low": 0.938, "high": 1.0}
     return {
-        "backbone": name, "accuracy": estimate, "knn": estimate, "rank": 1.0, "chance_best": 0.25,
-        "pooled": False, "samples": 194, "let_go": "", "parameters": 4_135_680,
+        "backbone": name, "accuracy": estimate, "expected": estimate, "knn": estimate,
+        "rank": 1.0, "chance_best": 0.25, "pooled": False, "samples": 194, "let_go": "", "parameters": 4_135_680,
         "bytes": 21_946_926, "licence": "Apache-2.0", "imagenet": 76.7,
         "latency_ms": 13.04, "images_per_second": 1711.0, "engine": "torch", "seconds": 0.7,
         "scores": {"logme": 0.1188, "leep": None}, "front": False, "knee": False, **more,

@@ -21,6 +21,7 @@ def test_by_hand() -> None:
     assert [one.name for one in found] == ["a", "b", "c"]
     assert [one.rank for one in found] == [(1 + 1.5) / 2, (2.5 + 1.5) / 2, (2.5 + 3) / 2]
     assert found[0].scores["knn"].value == 1
+    assert [one.expected.value for one in found] == [1, 0.5, 0]
     assert sum(one.chance_best for one in found) == pytest.approx(1)
 
 
@@ -64,3 +65,5 @@ def test_the_chance_is_that_of_the_sign_of_a_mean() -> None:
     assert found["b"].chance_best == pytest.approx(0.815, abs=0.03)  # Phi(4 / 4.46), half of the ties counted
     assert found["b"].rank == pytest.approx(2 - found["b"].chance_best), "first where it is the best, else second"
     assert found["a"].scores["s"].low <= 0.04 <= found["a"].scores["s"].high
+    assert found["a"].expected.value == pytest.approx(0.04, abs=0.001)
+    assert found["a"].expected.low == pytest.approx(found["a"].scores["s"].low, abs=0.006)

@@ -42,14 +42,14 @@ class _Box(NamedTuple):
 def front(rows: Sequence[Row]) -> str:
     """The picture of the rows of a ranking whose `latency_ms` is known; empty where that is none.
 
-    Accuracy in % with its 95 % interval over milliseconds for one sample (log scale). Filled dots are on the front
-    (`front`), the ringed one is the knee (`knee`), hollow ones were let go early. A label for which there is no room
-    is left out; its dot still tells its name to the pointer, and the table has it.
+    Expected accuracy in % with its 95 % interval over milliseconds for one sample (log scale). Filled dots are on the
+    front (`front`), the ringed one is the knee (`knee`), hollow ones were let go early. A label for which there is no
+    room is left out; its dot still tells its name to the pointer, and the table has it.
     """
     rows = [row for row in rows if row["latency_ms"]]
     if not rows:
         return ""
-    low, high = limits([row["accuracy"] for row in rows])
+    low, high = limits([row["expected"] for row in rows])
     fast, slow = _reach([row["latency_ms"] for row in rows])
 
     def place(latency: float, accuracy: float) -> tuple[float, float]:
@@ -124,11 +124,11 @@ def _steps(rows: Sequence[Row], place: Place) -> str:
 
 
 def _ends(rows: Sequence[Row], place: Place) -> list[tuple[float, float]]:
-    return sorted(place(row["latency_ms"], row["accuracy"]["value"]) for row in rows if row["front"])
+    return sorted(place(row["latency_ms"], row["expected"]["value"]) for row in rows if row["front"])
 
 
 def _dot(row: Row, place: Place, low: float, *, hollow: bool) -> str:
-    accuracy = row["accuracy"]
+    accuracy = row["expected"]
     x, y = place(row["latency_ms"], accuracy["value"])
     words = f"{row['backbone']}: {percent(accuracy['value'])} [{span(accuracy)}], {row['latency_ms']:.1f} ms"
     title = f"<title>{text(words)}</title>"
@@ -143,11 +143,11 @@ def _dot(row: Row, place: Place, low: float, *, hollow: bool) -> str:
 
 def _labels(rows: Sequence[Row], place: Place) -> list[str]:
     """The names beside their dots: none over a dot or another name, over as little of a line as can be."""
-    at = [place(row["latency_ms"], row["accuracy"]["value"]) for row in rows]
+    at = [place(row["latency_ms"], row["expected"]["value"]) for row in rows]
     taken = [_Box(x - 7, y - 7, x + 7, y + 7) for x, y in at]
     lines = [
-        _Box(x - 1, place(row["latency_ms"], row["accuracy"]["high"])[1],
-             x + 1, place(row["latency_ms"], row["accuracy"]["low"])[1])
+        _Box(x - 1, place(row["latency_ms"], row["expected"]["high"])[1],
+             x + 1, place(row["latency_ms"], row["expected"]["low"])[1])
         for row, (x, _) in zip(rows, at, strict=True)
     ]  # fmt: skip
     for (x, y), (x1, y1) in pairwise([*_ends(rows, place), (WIDTH - RIGHT, TOP)]):

@@ -28,8 +28,10 @@ def which_backbone(report: Mapping[str, Any]) -> str:
     picture = front(rows)
     if picture:
         note = (
-            "The line is the front: nobody is both faster and more often right. The ring marks the backbone to start "
-            "from. Bars are 95\u00a0% intervals; hollow dots were let go early."
+            f"Accuracy is the mean of probe and nearest neighbours{', ImageNet table weighed in' * _pooled(rows)}. "
+            "The line is the front: nobody is both faster and expected to be more often right. The ring marks the "
+            "backbone to start from: the fastest within half a point of the best. Bars are 95\u00a0% intervals; hollow "
+            "dots were let go early."
         )
         picture = f"<figure>{picture}<figcaption>{note}</figcaption></figure>"
     else:
@@ -44,6 +46,10 @@ def _on(report: Mapping[str, Any]) -> str:
     noun = {"image": "photo", "text": "text"}.get(modality or "", "sample")
     samples = count(_most(found["backbones"]), noun)
     return f", {samples} of {count(len(classes), 'class', 'classes')}" if classes else f", {samples}"
+
+
+def _pooled(rows: Sequence[Row]) -> bool:
+    return any(row["pooled"] for row in rows)
 
 
 def _by_name(rows: Sequence[Row]) -> str:
@@ -134,8 +140,7 @@ def _gone(found: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<li><b>{text(one['backbone'])}</b>: {text(one['reason'])}</li>" for one in found.get("skipped") or ()
     )
-    pooled = any(row["pooled"] for row in found["backbones"])
-    table = " Where the samples leave it open, order and chance go by the ImageNet table." if pooled else ""
+    table = " Where the samples leave it open, order and chance go by the ImageNet table." * _pooled(found["backbones"])
     note = (
         '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
         f"by the probe and the nearest neighbours together.{table} Times are of this machine. "

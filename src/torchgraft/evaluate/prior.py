@@ -36,16 +36,18 @@ class Prior:
     lines: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
     def pooled(self, score: str, names: Sequence[str], drawn: np.ndarray, samples: int) -> np.ndarray:
-        """Log-odds of all `names` (D x K draws): theta where the table knows a name, else the bootstrap's.
+        """Shares of right samples of all `names`, D x K draws: by theta where the table knows a name, else as given.
 
         `drawn` are D bootstrap draws of each one's share of right ones among `samples`, in [0, 1].
         """
-        found = log_odds(drawn, samples)
         known = [i for i, name in enumerate(names) if name in self.table]
-        if len(known) > 1:
-            slope, spread = self.lines[score]
-            line = slope[:, None] * np.array([self.table[names[i]] for i in known])
-            found[:, known] = pool(found[:, known], noise(found[:, known], samples), line, spread)
+        if len(known) < 2:
+            return drawn
+        slope, spread = self.lines[score]
+        line = slope[:, None] * np.array([self.table[names[i]] for i in known])
+        odds = log_odds(drawn[:, known], samples)
+        found = drawn.copy()
+        found[:, known] = 1 / (1 + np.exp(-pool(odds, noise(odds, samples), line, spread)))
         return found
 
 

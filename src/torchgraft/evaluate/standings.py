@@ -10,7 +10,6 @@ from scipy.stats import rankdata
 
 from torchgraft.core.types import Estimate
 from torchgraft.evaluate._resample import DRAWS, interval, sums
-from torchgraft.evaluate.compare import p_values
 from torchgraft.evaluate.prior import Prior, learn
 
 Outcomes = Mapping[str, np.ndarray]
@@ -22,13 +21,15 @@ class Standing:
     """One contestant: its expected mean rank (1: first by every score), the chance that it is the best.
 
     `scores` holds the mean outcome under each score with its 95 % interval, by the samples alone. `chance_best` is the
-    share of draws in which its mean rank is the lowest; draws with several such are shared among them. `pooled`:
-    whether a table known before counts in both.
+    share of draws in which its mean rank is the lowest; draws with several such are shared among them. `expected` is
+    the share of right samples, mean over scores and draws, with a 95 % interval. `pooled`: whether a table known before
+    counts in rank, chance and expectation.
     """
 
     name: str
     rank: float
     chance_best: float
+    expected: Estimate
     scores: Mapping[str, Estimate]
     pooled: bool = False
 
@@ -42,14 +43,15 @@ def standings(
     scores, r = mean_s rank_s, needs no common scale (Borda's count); ties share their rank. The bootstrap draws the
     samples (N with replacement, the same for all), so that contestants are compared on equal ground, and r is the mean
     over these draws: near equals by one score then have nearly one rank there, and the other score tells them apart.
-    With a `prior` (see `evaluate.prior`) each draw is one of the pooled accuracies instead.
+    With a `prior` (see `evaluate.prior`) each draw is one of the pooled shares instead.
     """
     names, n, drawn = _drawn(outcomes, draws, seed)
-    drawn_ranks = np.zeros((draws, len(names)))
+    drawn_ranks, expected = np.zeros((2, draws, len(names)))
     found: dict[str, dict[str, Estimate]] = {name: {} for name in names}
     for kind, shares in drawn.items():
         judged = prior.pooled(kind, names, shares, n) if prior else shares
         drawn_ranks += rankdata(-judged, axis=1) / len(drawn)
+        expected += judged / len(drawn)
         for name, sample in zip(names, shares.T, strict=True):
             found[name][kind] = interval(outcomes[name][kind].mean(), sample)
     best = np.isclose(drawn_ranks, drawn_ranks.min(axis=1, keepdims=True))
@@ -62,6 +64,7 @@ def standings(
             name=names[i],
             rank=float(ranks[i]),
             chance_best=float(chances[i]),
+            expected=interval(expected[:, i].mean(), expected[:, i]),
             scores=found[names[i]],
             pooled=names[i] in known,
         )
@@ -86,12 +89,3 @@ def _drawn(outcomes: Mapping[str, Outcomes], draws: int, seed: int) -> tuple[lis
     columns = {kind: np.stack([outcomes[name][kind] for name in names], axis=1) for kind in outcomes[names[0]]}
     n = len(next(iter(columns.values())))
     return names, n, {kind: sums(column, draws=draws, seed=seed) / n for kind, column in columns.items()}
-
-
-def better(challenger: np.ndarray, incumbent: np.ndarray, *, alpha: float = 0.05, seed: int = 0) -> bool:
-    """Whether the N outcomes of the challenger are higher beyond noise than the incumbent's on the same samples.
-
-    The test of `evaluate.beaten_by` on the differences: an equal passes in at most about `alpha` of all cases.
-    """
-    gains = (challenger - incumbent)[:, None]
-    return bool(gains.sum() > 0 and p_values(gains, draws=DRAWS, seed=seed)[0] <= alpha)

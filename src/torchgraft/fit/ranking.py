@@ -17,7 +17,7 @@ from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import keep_memory, wait_passively
 from torchgraft.core.types import Estimate
 from torchgraft.data import Finding, Samples
-from torchgraft.evaluate.standings import Standing, better
+from torchgraft.evaluate.standings import Standing
 from torchgraft.features.speed import Speed
 from torchgraft.fit._candidates import candidates, limits_of
 from torchgraft.fit._contest import SCORES, Arrays, Contest, Networks
@@ -32,6 +32,9 @@ MOST = 4000
 
 SIMILARITY = "confidence"
 """The score that tells how near pretraining was."""
+
+NEAR = 0.005
+"""So much less than the highest expected accuracy may be given up for speed."""
 
 FIRST = 100
 """Samples of the first round at least; 8 of each class too."""
@@ -65,6 +68,11 @@ class Ranked:
         """Of a linear probe, predicted by cross-validation."""
         return self.place.standing.scores[SCORES[0]].value
 
+    @property
+    def expected(self) -> float:
+        """Accuracy that the order goes by: of both scores, pooled with the ImageNet table where that is known."""
+        return self.place.standing.expected.value
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `graft rank --json` prints them."""
         scores = self.place.standing.scores
@@ -72,6 +80,7 @@ class Ranked:
         return {
             "backbone": self.name,
             "accuracy": predicted(self.place.standing, self.place.samples).to_dict(),
+            "expected": _wider(self.place.standing.expected, self.place.samples).to_dict(),
             "knn": scores["knn"].to_dict(),
             "rank": self.place.standing.rank,
             "chance_best": self.place.chance_best,
@@ -96,11 +105,13 @@ class Ranked:
 
 
 def predicted(standing: Standing, samples: int) -> Estimate:
-    """Accuracy of the probe on new samples, with a 95 % interval: the bootstrap's, widened.
+    """Accuracy of the probe on new samples, with a 95 % interval: the bootstrap's, widened."""
+    return _wider(standing.scores[SCORES[0]], samples)
 
-    See `rank.linear_probe.correction`: answers of a cross-validation depend on each other.
-    """
-    found, wider = standing.scores[SCORES[0]], linear_probe.correction(samples)
+
+def _wider(found: Estimate, samples: int) -> Estimate:
+    """See `rank.linear_probe.correction`: answers of a cross-validation depend on each other."""
+    wider = linear_probe.correction(samples)
     low, high = (found.value + wider * (end - found.value) for end in (found.low, found.high))
     return Estimate(found.value, max(low, 0.0), min(high, 1.0))
 
@@ -263,24 +274,21 @@ def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool =
                 probing=len(contest.samples) / speed.throughput if speed else float("nan"),
             )
         )
-    right = {row.name: np.mean([contest.last[row.name][1][score] for score in SCORES], axis=0) for row in rows}
-    return _marked(rows, right, contest.seed)
+    return _marked(rows)
 
 
-def _marked(rows: list[Ranked], right: Mapping[str, np.ndarray], seed: int) -> tuple[Ranked, ...]:
-    """The rows with their marks. On the front: nobody is both faster and more often right.
+def _marked(rows: list[Ranked]) -> tuple[Ranked, ...]:
+    """The rows with their marks. On the front: nobody is both faster and expected to be more often right.
 
-    The knee is the fastest on the front that nobody who ran as far beats beyond noise, by what both scores say of each
-    sample.
+    The knee is the fastest of those that ran to the end and are expected to be within `NEAR` of the best of them. That
+    nobody beats it beyond noise would not do: on few samples that holds for ones that are ten points worse.
     """
-    finals = [row for row in rows if row.place.samples == rows[0].place.samples]
     timed = [row for row in rows if row.speed or not rows[0].speed]
     front = {row.name for row in timed if not any(_dominates(other, row) for other in timed)}
-    quick = sorted((row for row in finals if row.name in front), key=_latency)
-    unbeaten = (
-        row for row in quick if not any(better(right[other.name], right[row.name], seed=seed) for other in finals)
-    )
-    best = next(unbeaten, rows[0]).name
+    finals = [row for row in rows if row.place.samples == rows[0].place.samples]
+    least = max(row.expected for row in finals) - NEAR
+    near = [row for row in finals if row.expected >= least]
+    best = min(near, key=lambda row: (_latency(row), -row.expected)).name
     return tuple(replace(row, front=row.name in front, knee=row.name == best) for row in rows)
 
 
@@ -289,7 +297,7 @@ def _latency(row: Ranked) -> float:
 
 
 def _dominates(a: Ranked, b: Ranked) -> bool:
-    faster, righter = _latency(b) - _latency(a), a.accuracy - b.accuracy
+    faster, righter = _latency(b) - _latency(a), a.expected - b.expected
     return faster >= 0 and righter >= 0 and (faster > 0 or righter > 0)
 
 
@@ -304,10 +312,12 @@ def advice(rows: Sequence[Ranked]) -> str:
     finals = [row for row in rows if row.place.samples == pick.place.samples]
     likely = max(finals, key=lambda row: (row.place.chance_best, row is pick))
     if likely is not pick:
-        times = f" and takes {_latency(likely) / _latency(pick):.1f} times as long" if pick.speed else ""
         chances = " % against ".join(f"{100 * row.place.chance_best:.0f}" for row in (likely, pick))
-        luck = f"but {pick.place.samples} samples can't tell the two apart"
-        return f"{said}. {likely.name} is likelier to be the best ({chances} %){times}, {luck}."
+        said += f". {likely.name} is likelier to be the best ({chances} %)"
+        if _latency(likely) > _latency(pick):
+            gain = max(100 * (likely.expected - pick.expected), 0)
+            said += f", but takes {_latency(likely) / _latency(pick):.1f} times as long for {gain:.1f} points expected"
+        return said + "."
     if len(rows) > 1:
         said += f"; it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
     return said + "."
