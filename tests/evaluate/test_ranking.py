@@ -98,7 +98,7 @@ def test_a_run_brings_backbones_and_advice_alone(report: dict[str, Any]) -> None
     assert "194 texts of 3 classes" in which_backbone(report)
     report["data"] = {}
     html = which_backbone(report)
-    assert "features, 194 samples." in html and "Left out" not in html
+    assert "features, 194 samples: a linear probe and nearest neighbours." in html and "Left out" not in html
 
 
 def test_without_a_ranking_there_is_no_section(report: dict[str, Any]) -> None:

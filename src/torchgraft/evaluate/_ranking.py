@@ -24,8 +24,9 @@ def which_backbone(report: Mapping[str, Any]) -> str:
     said = (report.get("verdict") or {}).get("sentence")
     advice = found["advice"]["sentence"]
     lead = "" if advice == said else f"<b>{text(advice)}</b> "
-    lead += f"Accuracy of a cross-validated linear probe on frozen features{_on(report)}. No backbone was trained."
     picture = front(rows)
+    asked = "a linear probe and nearest neighbours" if picture else "accuracy of a cross-validated linear probe"
+    lead += f"Frozen features{_on(report)}: {asked}. No backbone was trained."
     if picture:
         note = (
             f"Accuracy is the mean of probe and nearest neighbours{', ImageNet table weighed in' * _pooled(rows)}. "
