@@ -156,3 +156,13 @@ def test_nothing_depends_on_the_order_of_contestants() -> None:
     back = {name: found[name] for name in reversed(found)}
     one, other = ({s.name: s.rank for s in standings(some, prior=known_before(some, TABLE))} for some in (found, back))
     assert one == pytest.approx(other, abs=0.15)  # other random numbers, same posterior
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_where_all_are_right_the_table_is_not_borne_out_and_nobody_stands_out(n: int) -> None:
+    found = {name: {"probe": np.ones(n), "knn": np.ones(n)} for name in NAMES}
+    pooled = standings(found, prior=known_before(found, TABLE))
+    assert all(np.isfinite([one.rank, one.chance_best, one.expected.value]).all() for one in pooled)
+    assert sum(one.chance_best for one in pooled) == pytest.approx(1)
+    assert max(one.chance_best for one in pooled) < 0.3
+    assert all(one.scores["knn"].value == 1 for one in pooled)
