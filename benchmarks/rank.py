@@ -27,6 +27,7 @@ from torchgraft import features
 from torchgraft.backbones import load
 from torchgraft.core import registry
 from torchgraft.core.progress import SILENT
+from torchgraft.core.runtime import keep_memory, wait_passively
 from torchgraft.data import Samples
 from torchgraft.evaluate.standings import Standing, known_before, standings
 from torchgraft.fit._candidates import Limits, candidates
@@ -62,6 +63,8 @@ def main() -> None:
     parser.add_argument("--against", default="lp_ft", choices=REACHED, help="of --part taus")
     parser.add_argument("--part", default="taus", choices=PARTS)
     arguments = parser.parse_args()
+    keep_memory()  # as `graft rank` begins
+    wait_passively()
     PARTS[arguments.part](arguments)
 
 
