@@ -1,8 +1,9 @@
 """How right is each of eight ImageNet networks once it is fine-tuned? What `rank.py` holds the scores against.
 
 Starts at the exact linear probe and trains everything (LP-FT) on few labels of each set and draw, and measures on the
-test part. The rate of each set and network is found as `graft fit` finds it (range test, then short trials on a fold
-of the first draw). Results go to a file line by line, and what is in it already is not measured again.
+test part. Batch and epochs are those of `graft fit` where there is time; the rate of each set and network is found as
+it finds it (range test, then short trials on a fold of the first draw). Results go to a file line by line, and what is
+in it already is not measured again.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ import numpy as np
 from _rank_sets import LABELS, Draw, backbones, draw
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT
-from torchgraft.fit._sources import gather
+from torchgraft.core.runtime import keep_memory, wait_passively
+from torchgraft.fit._sources import Sources, gather
 from torchgraft.fit.run import make_resources
 from torchgraft.tasks.single_label import make_graft, make_problem, measure
 from torchgraft.tune import linear_probe, lp_ft
+from torchgraft.tune._budget import wanted_epochs
 from torchgraft.tune._finetune import Recipe, _FineTuning
 from torchgraft.tune.base import Candidate, Problem
 
-EPOCHS, BATCH = 4, 8
+RESULTS = Path(__file__).with_name("rank_truth.jsonl")
+"""What was measured for the documentation; hours of two cores."""
 
 
 def main() -> None:
@@ -37,8 +41,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("rank-work"), help="descriptions and digits are written here")
     parser.add_argument("--sets", nargs="*", default=list(LABELS), choices=list(LABELS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("rank-truth.jsonl"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    keep_memory()  # as `graft fit` begins
+    wait_passively()
     known = {_key(row): row for row in rows(arguments.out)}
     names = backbones(arguments.weights, arguments.work)
     for seed in arguments.seeds:
@@ -66,10 +72,8 @@ def _key(row: dict) -> tuple:
 
 
 def _accuracy(drawn: Draw, backbone: str, rate: float | None) -> dict:
-    """Test accuracy of the linear probe and of LP-FT, the CPU seconds of each fit, and the rate, found where None."""
-    sources = gather(drawn.samples, (backbone,), engine="torch", deadline=float("inf"), progress=SILENT)
-    problem, _ = make_problem(sources, drawn.seed)
-    problem = replace(problem, resources=make_resources(sources, None, Journal()))
+    """Test accuracy of the linear probe and of LP-FT, the CPU seconds of each fit, epochs, and rate (found if None)."""
+    problem, sources = _problem(drawn, backbone)
     test = sources.samples.take(np.flatnonzero(sources.samples.split == "test"))
     row = {}
     for name, fit in (("probe", _probe), ("lp_ft", lambda problem: _lp_ft(problem, rate))):
@@ -79,7 +83,23 @@ def _accuracy(drawn: Draw, backbone: str, rate: float | None) -> dict:
         entry = SimpleNamespace(candidate=candidate, rung=rung, measured=measure(problem, candidate))
         graft = make_graft(entry, problem, sources)
         row[name] = float((graft.predict(test).probabilities.argmax(1) == test.y).mean())
-    return row | {"rate": candidate.chosen["rate"]}
+    return row | {name: candidate.chosen[name] for name in ("rate", "epochs")}
+
+
+def seconds_an_epoch(drawn: Draw, backbone: str) -> float:
+    """CPU seconds that one epoch of that LP-FT takes now: machines, and hours of one machine, differ."""
+    problem, _ = _problem(drawn, backbone)
+    tuning, everything = _FineTuning(problem, lp_ft.Options(), Recipe(), "lp_ft"), np.arange(len(problem.y))
+    step = tuning._classifier(tuning._heads(everything)[-1], everything)
+    start = time.process_time()
+    tuning._train(step, everything, None, 1e-5, 1, "one epoch")
+    return time.process_time() - start
+
+
+def _problem(drawn: Draw, backbone: str) -> tuple[Problem, Sources]:
+    sources = gather(drawn.samples, (backbone,), engine="torch", deadline=float("inf"), progress=SILENT)
+    problem, _ = make_problem(sources, drawn.seed)
+    return replace(problem, resources=make_resources(sources, None, Journal())), sources
 
 
 def _probe(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
@@ -89,14 +109,14 @@ def _probe(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
 
 def _lp_ft(problem: Problem, rate: float | None) -> tuple[SimpleNamespace, Candidate]:
     """The training that `lp_ft` ends with, on all labels, without its right to give up: its accuracy is wanted."""
-    options = lp_ft.Options(epochs=EPOCHS, batch=BATCH)
+    options, epochs = lp_ft.Options(), wanted_epochs(len(problem.y))
     tuning = _FineTuning(problem, options, Recipe(), "lp_ft")
     everything = np.arange(len(problem.y))
     heads = tuning._heads(everything)
     rate = rate or tuning._decide(heads)["rate"]
     step = tuning._classifier(heads[-1], everything)
-    done = tuning._train(step, everything, None, rate, EPOCHS, "all samples")
-    chosen = {"rate": rate, "epochs": EPOCHS, "of": EPOCHS, "folds": len(problem.folds)}
+    done = tuning._train(step, everything, None, rate, epochs, "all samples")
+    chosen = {"rate": rate, "epochs": epochs, "of": epochs, "folds": len(problem.folds)}
     logits = np.zeros((len(problem.held_out), len(problem.classes)))  # nothing is chosen by them here
     return SimpleNamespace(method="lp_ft", options=options), tuning._candidate(step, [done], logits, chosen)
 
