@@ -15,8 +15,8 @@ from torchgraft.evaluate import softmax
 from torchgraft.fit import ladder, plan
 from torchgraft.fit.ladder import Entry, climb
 from torchgraft.model import assemble
-from torchgraft.tune import lda
-from torchgraft.tune.base import Problem, take
+from torchgraft.tune import lda, linear_probe
+from torchgraft.tune.base import Problem, Resources, Skip, TooLong, take
 
 
 @pytest.fixture
@@ -120,3 +120,56 @@ def test_training_is_not_begun_where_it_could_not_be_shown_to_pay(problem: Probl
     assert ladder._hopeless(problem, rung, trains, [part]) == "", "few answers have few mistakes"
     (floor,), _ = climb(problem, _rungs(problem, "majority"))
     assert ladder._hopeless(problem, rung, trains, [floor]) == "", "60 mistakes"
+
+
+@pytest.fixture
+def placing(problem: Problem) -> tuple[Problem, plan.Rung, type]:
+    """Three backbones, the cheapest first, of which the first sees noise and the others the same; what is to train."""
+    noise = np.random.default_rng(1).normal(size=(90, 6)).astype(np.float32)
+    z = problem.blocks["array"]
+    problem = replace(problem, blocks={"blind": noise, "lean": z, "heavy": z + 0.001 * noise})
+    problem = replace(problem, resources=Resources(backbones=dict.fromkeys(problem.blocks), poolings={}))
+    rung = plan.Rung(method="lp_ft", source=None, options=linear_probe.Options())
+    return problem, rung, type("Trains", (), {"TRAINS": True})
+
+
+def test_what_trains_begins_on_the_cheapest_that_no_probe_beats(placing: tuple) -> None:
+    problem, rung, trains = placing
+    entries, _ = climb(problem, _rungs(problem, "linear_probe"))
+    blind, lean, heavy = entries
+    assert lean.measured.beats(blind.measured)
+    assert not heavy.measured.beats(lean.measured)
+    places = ladder._places(problem, rung, trains, entries)
+    assert [place.source for place in places] == ["lean", "blind"], "then what costs less"
+    assert [place.options.source for place in places] == ["lean", "blind"]
+
+
+def test_where_nothing_was_scouted_the_cheapest_trains(placing: tuple) -> None:
+    problem, rung, trains = placing
+    assert [place.source for place in ladder._places(problem, rung, trains, [])] == ["blind"]
+    named = replace(rung, source="heavy")
+    assert ladder._places(problem, named, trains, []) == [named], "asked for"
+    assert ladder._places(problem, rung, lda, []) == [rung], "it trains nothing"
+
+
+def test_where_the_time_is_too_short_a_cheaper_backbone_trains(placing: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, rung, trains = placing
+    entries, _ = climb(problem, _rungs(problem, "linear_probe"))
+    asked: list[str] = []
+
+    def measure(problem: Problem, rung: plan.Rung, method: type) -> str:
+        asked.append(rung.source)
+        if rung.source in refused:
+            raise refused[rung.source]
+        return rung.source
+
+    monkeypatch.setattr(ladder, "_measure", measure)
+    refused: dict[str, Skip] = {"lean": TooLong("it would take up to 9 s")}
+    lean, blind = ladder._places(problem, rung, trains, entries)
+    assert ladder._tried(problem, rung, trains, entries) == (blind, "blind", "")
+    assert asked == ["lean", "blind"]
+    refused["blind"] = TooLong("it would take up to 5 s")
+    assert ladder._tried(problem, rung, trains, entries) == (blind, None, "it would take up to 5 s")
+    refused["lean"] = Skip("no epoch beats the start")
+    assert ladder._tried(problem, rung, trains, entries) == (lean, None, "no epoch beats the start")
+    assert asked[4:] == ["lean"], "another reason is no reason to try another backbone"

@@ -12,7 +12,7 @@ from torchgraft.core.runtime import one_thread, peak_memory
 from torchgraft.core.types import Result
 from torchgraft.fit.plan import Rung
 from torchgraft.tasks.base import Measured
-from torchgraft.tune.base import Candidate, DenseCandidate, Problem, Skip
+from torchgraft.tune.base import Candidate, DenseCandidate, Problem, Skip, TooLong
 
 _WORTH = 16
 """Mistakes of the best rung so far below which no training is begun: with half of them mended and one in eight newly
@@ -77,13 +77,11 @@ def climb(
                 reason = "the budget is spent"
             reason = reason or _hopeless(problem, rung, method, entries)
             if not reason:
-                rung = _placed(problem, rung, method, entries)
-                try:
-                    entries.append(_measure(problem, rung, method))
+                rung, entry, reason = _tried(problem, rung, method, entries)
+                if entry:
+                    entries.append(entry)
                     with one_thread():
                         after_each(entries)
-                except Skip as skip:
-                    reason = str(skip)
             if reason:
                 skipped.append(Skipped(name=rung.name, reason=reason))
             bar.advance()
@@ -105,20 +103,37 @@ def _hopeless(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) ->
     )
 
 
-def _placed(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> Rung:
-    """A rung that trains, on the backbone to train: the cheapest, until the probe of a costlier one beats it."""
+def _tried(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> tuple[Rung, Entry | None, str]:
+    """The rung on the first of its places that the time is long enough for, and what came of it, or why nothing did."""
+    for placed in _places(problem, rung, method, entries):
+        try:
+            return placed, _measure(problem, placed, method), ""
+        except TooLong as long:
+            rung, reason = placed, str(long)
+        except Skip as skip:
+            return placed, None, str(skip)
+    return rung, None, reason
+
+
+def _places(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> list[Rung]:
+    """A rung that trains, on the backbone to train, then on the cheaper ones, for where the time is too short for it.
+
+    It is the cheapest, until the probe of a costlier one beats it.
+    """
     if rung.source is not None or not getattr(method, "TRAINS", False):
-        return rung
+        return [rung]
+    sources = list(problem.resources.backbones)
     scout, best = registry.get("tasks", problem.task).BASE, None
     for entry in entries:
-        scouts = entry.rung.method == scout and entry.rung.source in problem.resources.backbones
+        scouts = entry.rung.method == scout and entry.rung.source in sources
         if scouts and (best is None or entry.measured.beats(best.measured)):
             best = entry
-    source = best.rung.source if best else next(iter(problem.resources.backbones))
-    if len(problem.resources.backbones) > 1:
+    chosen = best.rung.source if best else sources[0]
+    if len(sources) > 1:
         why = "no costlier one's linear probe beats its own beyond noise"
-        problem.resources.progress.say(f"{rung.method} trains {source}: {why}")
-    return replace(rung, source=source, options=replace(rung.options, source=source))
+        problem.resources.progress.say(f"{rung.method} trains {chosen}: {why}")
+    places = sources[sources.index(chosen) :: -1]
+    return [replace(rung, source=source, options=replace(rung.options, source=source)) for source in places]
 
 
 def _measure(problem: Problem, rung: Rung, method) -> Entry:

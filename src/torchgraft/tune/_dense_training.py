@@ -30,7 +30,7 @@ from torchgraft.tune._dense import Setting, arrays_of, candidate
 from torchgraft.tune._dense_options import DenseTrainOptions
 from torchgraft.tune._pixels import BATCH, Pixels, draw, logits_at, rarity
 from torchgraft.tune._scenes import Answered
-from torchgraft.tune.base import DenseCandidate, Problem, Skip
+from torchgraft.tune.base import DenseCandidate, Problem, TooLong
 
 RATE = 1e-3
 """Rate of the head where none is given."""
@@ -73,7 +73,7 @@ class DenseRecipe:
 
 
 def fine_tune_scenes(problem: Problem, options: DenseTrainOptions, recipe: DenseRecipe, method: str) -> DenseCandidate:
-    """The candidate of a recipe. Raises `Skip` where the budget is too short."""
+    """The candidate of a recipe. Raises `TooLong` where the budget is too short."""
     return _Training(problem, options, recipe, method).run()
 
 
@@ -92,7 +92,7 @@ class _Training:
         heads = self.setting.probe.heads
         decided = self.resources.journal.once(self.key, lambda: self._decide(heads[0]))
         if "skip" in decided:
-            raise Skip(decided["skip"])
+            raise TooLong(decided["skip"])
         epochs, folds = decided["epochs"], decided["folds"]
         self._say(epochs, folds)
         runs, parts, rows = [], [], []

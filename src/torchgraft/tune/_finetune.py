@@ -31,7 +31,7 @@ from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
 from torchgraft.tune._path import calibrated_loss, dense_source, probe_heads, sample_weights
 from torchgraft.tune._recipe import Recipe, TrainOptions, applies
-from torchgraft.tune.base import Candidate, Problem, Skip
+from torchgraft.tune.base import Candidate, Problem, Skip, TooLong
 
 __all__ = ["Recipe", "TrainOptions", "applies", "fine_tune"]
 
@@ -43,7 +43,7 @@ _CLIMB = 30
 
 
 def fine_tune(problem: Problem, options: TrainOptions, recipe: Recipe, method: str) -> Candidate:
-    """The candidate of a recipe. Raises `Skip` where the budget is too short, or no epoch beats the start."""
+    """The candidate of a recipe. Raises `TooLong`, or `Skip` where no epoch beats the start."""
     return _FineTuning(problem, options, recipe, method).run()
 
 
@@ -67,7 +67,7 @@ class _FineTuning:
         heads = self._heads(everything)
         decided = self.resources.journal.once(self.key, lambda: self._decide(heads))
         if "skip" in decided:
-            raise Skip(decided["skip"])
+            raise TooLong(decided["skip"])
         rate, epochs, folds = (decided[name] for name in ("rate", "epochs", "folds"))
         runs: list[Trained] = []
         said: dict[str, str] = {}

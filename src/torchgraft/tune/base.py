@@ -153,6 +153,10 @@ class Skip(Exception):
     """A method that was begun and is no candidate; the message tells people why."""
 
 
+class TooLong(Skip):
+    """Its training does not fit the time that is left; that of a cheaper backbone may."""
+
+
 def take(values: Any, rows: np.ndarray) -> Any:
     """The values of some rows of a block: an array's rows, or a list's items."""
     return values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows]
