@@ -41,12 +41,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("rank-work"), help="descriptions and digits are written here")
     parser.add_argument("--sets", nargs="*", default=list(LABELS), choices=list(LABELS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--backbones", nargs="*", default=[], help="ends of names: some in each of several processes")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     keep_memory()  # as `graft fit` begins
     wait_passively()
     known = {_key(row): row for row in rows(arguments.out)}
     names = backbones(arguments.weights, arguments.work)
+    names = [name for name in names if name.endswith(tuple(arguments.backbones) or "")]
     for seed in arguments.seeds:
         for name in arguments.sets:
             drawn = draw(name, seed, arguments.data, arguments.work)
