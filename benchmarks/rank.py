@@ -68,25 +68,30 @@ def main() -> None:
     PARTS[arguments.part](arguments)
 
 
+def _truth(arguments: argparse.Namespace) -> list[dict]:
+    """Rows of the draws that hold all networks: of others nothing can be ranked."""
+    found = rows(arguments.truth)
+    draws = [(row["set"], row["seed"]) for row in found]
+    whole = [row for row, one in zip(found, draws, strict=True) if draws.count(one) == len(IMAGENET)]
+    if not whole:
+        raise SystemExit(f"{arguments.truth}: no draw holds all {len(IMAGENET)} networks yet. Run rank_truth.py first.")
+    return whole
+
+
 def _taus(arguments: argparse.Namespace) -> None:
-    truth = rows(arguments.truth)
+    truth = _truth(arguments)
     sets = [name for name in LABELS if any(row["set"] == name for row in truth)]
     print(f"{REACHED[arguments.against]} in % (mean of the draws), 8 networks.\n")
     shorts = list(IMAGENET)
     print(f"| set | draws | {' | '.join(shorts)} |\n|---|---|{'---|' * len(shorts)}")
     reached, seeds, again = {}, {}, {}
     for name in sets:
-        draws = [row["seed"] for row in truth if row["set"] == name]
-        done = {seed for seed in draws if draws.count(seed) == len(shorts)}  # those of all networks
-        seeds[name] = sorted(done)
-        own = [row for row in truth if row["set"] == name and row["seed"] in done]
-        if not done:
-            continue
+        own = [row for row in truth if row["set"] == name]
+        seeds[name] = sorted({row["seed"] for row in own})
         wanted = {b: [_reached(row, arguments.against) for row in own if row["backbone"] == b] for b in shorts}
         reached[name] = np.array([100 * np.mean(wanted[b]) for b in shorts])
         again[name] = _again(100 * np.array([wanted[b] for b in shorts]).T)
-        print(f"| {name} | {len(done)} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
-    sets = [name for name in sets if seeds[name]]
+        print(f"| {name} | {len(seeds[name])} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
     found = {name: _scores(arguments, name, seeds[name]) for name in sets}
     print("\nWeighted tau, and in brackets the regret in points of a pick by one draw.\n")
     print(f"| score | {' | '.join(sets)} | mean tau | mean regret |")
@@ -106,7 +111,7 @@ def _taus(arguments: argparse.Namespace) -> None:
 
 def _cost(arguments: argparse.Namespace) -> None:
     """As `graft rank` does it: features by the engine it takes, halving; the networks are loaded before."""
-    truth = rows(arguments.truth)
+    truth = _truth(arguments)
     tuning = _tuning_seconds(truth, arguments)
     print("| set | draws | ranking, CPU s | fine-tuning, CPU s | ratio |\n|---|---|---|---|---|")
     both = np.zeros(2)
@@ -195,7 +200,7 @@ def _ranks(contest: Networks, found: Sequence[Standing]) -> list[float]:
 
 
 def _coverage(arguments: argparse.Namespace) -> None:
-    truth = {(r["set"], r["seed"], r["backbone"]): r["probe"] for r in rows(arguments.truth)}
+    truth = {(r["set"], r["seed"], r["backbone"]): r["probe"] for r in _truth(arguments)}
     print("| set | intervals | hold the test accuracy | mean width | mean predicted | mean reached |")
     print("|---|---|---|---|---|---|")
     held, n = 0, 0
@@ -249,9 +254,9 @@ def _halving(arguments: argparse.Namespace) -> None:
 
 def _chances(arguments: argparse.Namespace) -> None:
     """Log loss and Brier score of the chances, and how often the likeliest was the best; mean over sets and draws."""
-    truth = rows(arguments.truth)
+    truth = _truth(arguments)
     found: dict[str, list] = {"every network alike": [], "samples alone": [], "with the ImageNet table": []}
-    for name in LABELS:
+    for name in dict.fromkeys(row["set"] for row in truth):
         own = [row for row in truth if row["set"] == name]
         wanted = [np.mean([_reached(row, arguments.against) for row in own if row["backbone"] == b]) for b in IMAGENET]
         best = np.arange(len(wanted)) == int(np.argmax(wanted))

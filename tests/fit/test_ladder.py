@@ -163,11 +163,15 @@ def test_where_the_time_is_too_short_a_cheaper_backbone_trains(placing: tuple, m
             raise refused[rung.source]
         return rung.source
 
+    said: list[str] = []
+    progress = type("Told", (), {"say": lambda self, line: said.append(line)})()
+    problem = replace(problem, resources=replace(problem.resources, progress=progress))
     monkeypatch.setattr(ladder, "_measure", measure)
     refused: dict[str, Skip] = {"lean": TooLong("it would take up to 9 s")}
     lean, blind = ladder._places(problem, rung, trains, entries)
     assert ladder._tried(problem, rung, trains, entries) == (blind, "blind", "")
     assert asked == ["lean", "blind"]
+    assert "lp_ft(lean): it would take up to 9 s. A cheaper backbone is tried." in said
     refused["blind"] = TooLong("it would take up to 5 s")
     assert ladder._tried(problem, rung, trains, entries) == (blind, None, "it would take up to 5 s")
     refused["lean"] = Skip("no epoch beats the start")

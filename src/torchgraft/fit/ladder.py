@@ -105,14 +105,16 @@ def _hopeless(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) ->
 
 def _tried(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> tuple[Rung, Entry | None, str]:
     """The rung on the first of its places that the time is long enough for, and what came of it, or why nothing did."""
-    for placed in _places(problem, rung, method, entries):
+    places = _places(problem, rung, method, entries)
+    for placed in places:
         try:
             return placed, _measure(problem, placed, method), ""
-        except TooLong as long:
-            rung, reason = placed, str(long)
         except Skip as skip:
-            return placed, None, str(skip)
-    return rung, None, reason
+            reason = str(skip)
+            if placed is places[-1] or not isinstance(skip, TooLong):
+                break
+        problem.resources.progress.say(f"{placed.name}: {reason}. A cheaper backbone is tried.")
+    return placed, None, reason
 
 
 def _places(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> list[Rung]:
