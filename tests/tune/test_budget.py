@@ -7,6 +7,7 @@ import pytest
 
 from torchgraft.train.loader import ArrayLoader
 from torchgraft.tune import _budget
+from torchgraft.tune.base import Skip, TooLong
 
 FIVE = [(80, 20)] * 5
 
@@ -35,6 +36,12 @@ def test_folds_are_given_up_first_to_two_then_epochs_to_a_half_then_the_second_f
     assert found(12.5) == (5, 1)
     assert "would take" in planned(left=6.25)["skip"]
     assert "the budget has 0 s left" in planned(left=-3.0)["skip"]
+
+
+def test_a_cheaper_backbone_may_fit_only_where_there_is_time_left():
+    assert type(_budget.refusal(planned(left=6.25))) is TooLong
+    assert type(_budget.refusal(planned(left=-3.0))) is Skip
+    assert "would take" in str(_budget.refusal(planned(left=6.25)))
 
 
 def test_epochs_that_are_given_stay():

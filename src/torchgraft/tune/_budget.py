@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from torchgraft.train.loop import Trained
 from torchgraft.train.step import Batch, Loader
-from torchgraft.tune.base import Problem
+from torchgraft.tune.base import Problem, Skip, TooLong
 
 MARGIN = 1.25
 """How much longer training may take than measured before it no longer fits: others use the machine too."""
@@ -90,8 +90,13 @@ def plan(
         if MARGIN * cost * samples <= left:
             return {"epochs": tried, "folds": k, "seconds": cost * samples}
     if left <= 0:
-        return {"skip": "the budget was spent before it began: the budget has 0 s left"}
+        return {"skip": "the budget was spent before it began: the budget has 0 s left", "spent": True}
     return {"skip": f"it would take up to {MARGIN * cost * samples:.0f} s, the budget has {left:.0f} s left"}
+
+
+def refusal(decided: Mapping[str, Any]) -> Skip:
+    """What to raise for a plan that holds a `skip`: where the time is `spent`, no cheaper backbone fits either."""
+    return (Skip if decided.get("spent") else TooLong)(decided["skip"])
 
 
 def wanted_epochs(n: int, least: int = 1) -> int:

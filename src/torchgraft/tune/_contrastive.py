@@ -21,10 +21,10 @@ from torchgraft.train.loop import LoopOptions, Trained, train
 from torchgraft.train.repair import RepairOptions
 from torchgraft.train.step import Batch, Phase, Step, Validate
 from torchgraft.tune import _pairs, _runs
-from torchgraft.tune._budget import Timed, plan
+from torchgraft.tune._budget import Timed, plan, refusal
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._path import Recipe, calibrated_loss, dense_source, fit_penalised, sample_weights
-from torchgraft.tune.base import Candidate, Fold, Problem, Skip, TooLong
+from torchgraft.tune.base import Candidate, Fold, Problem, Skip
 
 if TYPE_CHECKING:
     from torchgraft.tune.contrastive import Options
@@ -86,7 +86,7 @@ class Contrasting:
     def run(self) -> Candidate:
         decided = self.resources.journal.once(self.key, self._decide)
         if "skip" in decided:
-            raise TooLong(decided["skip"])
+            raise refusal(decided)
         folds, epochs = self.problem.folds[: decided["folds"]], decided["epochs"]
         runs, best = self._first_that_gains(folds, epochs)
         rate = best.rate * _runs.lowered(runs)

@@ -25,12 +25,12 @@ from torchgraft.train.loop import LoopOptions, Trained, train
 from torchgraft.train.norm import set_norm
 from torchgraft.train.step import Batch, Phase, Step, Validate
 from torchgraft.tune import _runs
-from torchgraft.tune._budget import MARGIN, Timed, another_fits
+from torchgraft.tune._budget import MARGIN, Timed, another_fits, refusal
 from torchgraft.tune._dense import Setting, arrays_of, candidate
 from torchgraft.tune._dense_options import DenseTrainOptions
 from torchgraft.tune._pixels import BATCH, Pixels, draw, logits_at, rarity
 from torchgraft.tune._scenes import Answered
-from torchgraft.tune.base import DenseCandidate, Problem, TooLong
+from torchgraft.tune.base import DenseCandidate, Problem
 
 RATE = 1e-3
 """Rate of the head where none is given."""
@@ -92,7 +92,7 @@ class _Training:
         heads = self.setting.probe.heads
         decided = self.resources.journal.once(self.key, lambda: self._decide(heads[0]))
         if "skip" in decided:
-            raise TooLong(decided["skip"])
+            raise refusal(decided)
         epochs, folds = decided["epochs"], decided["folds"]
         self._say(epochs, folds)
         runs, parts, rows = [], [], []
@@ -218,7 +218,7 @@ def _plan(problem: Problem, cost: float, left: float, wanted: int, *, least: int
         need = MARGIN * cost * seen
         if need <= left:
             return {"epochs": epochs, "folds": folds}
-    return {"skip": f"it would take up to {need:.0f} s, the budget has {max(left, 0):.0f} s left"}
+    return {"skip": f"it would take up to {need:.0f} s, the budget has {max(left, 0):.0f} s left", "spent": left <= 0}
 
 
 def _logits_at(

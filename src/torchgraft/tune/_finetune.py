@@ -26,12 +26,12 @@ from torchgraft.train.optim import accelerator
 from torchgraft.train.range_test import RangeTest, range_test
 from torchgraft.train.step import Phase, Validate
 from torchgraft.tune import _runs
-from torchgraft.tune._budget import TRIAL, Timed, another_fits, plan, trial_epochs, wanted_epochs
+from torchgraft.tune._budget import TRIAL, Timed, another_fits, plan, refusal, trial_epochs, wanted_epochs
 from torchgraft.tune._classifier import Classifier
 from torchgraft.tune._loaders import loader_for
 from torchgraft.tune._path import calibrated_loss, dense_source, probe_heads, sample_weights
 from torchgraft.tune._recipe import Recipe, TrainOptions, applies
-from torchgraft.tune.base import Candidate, Problem, Skip, TooLong
+from torchgraft.tune.base import Candidate, Problem, Skip
 
 __all__ = ["Recipe", "TrainOptions", "applies", "fine_tune"]
 
@@ -67,7 +67,7 @@ class _FineTuning:
         heads = self._heads(everything)
         decided = self.resources.journal.once(self.key, lambda: self._decide(heads))
         if "skip" in decided:
-            raise TooLong(decided["skip"])
+            raise refusal(decided)
         rate, epochs, folds = (decided[name] for name in ("rate", "epochs", "folds"))
         runs: list[Trained] = []
         said: dict[str, str] = {}
@@ -131,7 +131,7 @@ class _FineTuning:
         try:
             rate, cost = self._find_rate(rates, heads[0], fit, held, planned["epochs"])
         except Skip as skip:  # the clock's word, which a run that goes on must hear again
-            return {"skip": str(skip)}
+            return {"skip": str(skip), "spent": True}
         return self._plan(cost, 0) | {"rate": rate} | seen  # anew: trials are longer than the first measurement
 
     def _plan(self, cost: float, trials: int, tested: int = 0) -> dict[str, Any]:
