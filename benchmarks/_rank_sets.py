@@ -92,7 +92,7 @@ def whole(name: str, data: Path, folder: Path) -> Samples:
     """All samples of a set; those of its own test part, if it has one, have split `test`."""
     readers: Mapping[str, Callable[[], Path]] = {
         "mnist": lambda: _mnist(folder / "mnist"),
-        "spectrograms": lambda: _spectrograms(data / "fsdd", folder / "spectrograms"),
+        "spectrograms": lambda: spectrograms(data / "fsdd", folder / "spectrograms"),
     }
     found = read(readers[name]() if name in readers else data / name, ReadOptions())
     return replace(found, split=np.where(np.isin(found.split, ("test", "val")), "test", "train"))
@@ -111,7 +111,7 @@ def _mnist(folder: Path) -> Path:
     return folder
 
 
-def _spectrograms(recordings: Path, folder: Path) -> Path:
+def spectrograms(recordings: Path, folder: Path) -> Path:
     """The 3000 spoken digits of fsdd as pictures of their loudness over time and frequency (80 dB), written once.
 
     Those of index 0 to 4 are the set's own test part.

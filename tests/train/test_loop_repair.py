@@ -93,14 +93,14 @@ def test_a_finite_loss_with_an_infinite_gradient_is_not_taken(problem, tiny) -> 
 def test_after_too_many_repairs_the_best_state_is_kept(problem, tiny) -> None:
     step, said = tiny.Net(), []
     progress = type("Listening", (Progress,), {"say": lambda self, line: said.append(line)})()
-    sick = _Sick(problem.fit, set(range(15, 999)), float("nan"))
+    sick = _Sick(problem.fit, set(range(20, 999)), float("nan"))
     done = train(
         step, [tiny.phase(epochs=5, norm="train")], sick, options=LoopOptions(batch=8, repair=RepairOptions(most=3)),
         validate=problem.measure, progress=progress,
     )  # fmt: skip
     assert done.history.stopped == "3 repairs were not enough"
     assert "best state so far is kept" in said[-1]
-    assert len(done.history.legs) == len(done.outputs) == 4
+    assert len(done.history.legs) == len(done.outputs) == 5
     assert problem.measure(step)[0]["loss"] == min(leg["loss"] for leg in done.history.legs)
 
 
@@ -130,7 +130,7 @@ def test_a_plateau_decays_the_rate_and_is_no_failure(problem, tiny) -> None:
 
 
 def test_a_leg_that_destroyed_what_there_was_is_undone(problem, tiny) -> None:
-    scores = iter([0.5, 0.4, 0.41, 2.0, 0.39])
+    scores = iter([0.5, 0.4, 0.41, 0.42, 2.0, 0.39])
     bars = []
 
     class Listening(Progress):
@@ -139,14 +139,32 @@ def test_a_leg_that_destroyed_what_there_was_is_undone(problem, tiny) -> None:
             return bars[-1]
 
     done = train(
-        tiny.Net(), [tiny.phase(epochs=3)], problem.fit, options=LoopOptions(batch=8),
+        tiny.Net(), [tiny.phase(epochs=4)], problem.fit, options=LoopOptions(batch=8),
         validate=lambda step: ({"loss": next(scores), "base": 1.1}, np.zeros((1, 3))), progress=Listening(),
     )  # fmt: skip
-    assert [leg["loss"] for leg in done.history.legs] == [0.5, 0.4, 0.41, 0.39]
+    assert [leg["loss"] for leg in done.history.legs] == [0.5, 0.4, 0.41, 0.42, 0.39]
     assert [one["reason"] for one in done.history.repairs] == ["the held-out loss went from 0.4 to 2"]
-    assert len(done.outputs) == 4
-    assert bars[0].done == 15
+    assert len(done.outputs) == 5
+    assert bars[0].done == 20
     assert "loss" in bars[0].text
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "wasted"),
+    [
+        ([0.5, 2.0, 2.0, 0.6, 0.4], [0.5, 2.0, 2.0, 0.6, 0.4], 0),  # it came back in time
+        ([0.5, 2.0, 2.0, 2.0, 0.45, 0.4, 0.41, 0.39], [0.5, 0.45, 0.4, 0.41, 0.39], 15),  # not so: it begins anew
+    ],
+)
+def test_what_gets_worse_first_may_come_back(problem, tiny, scores, kept, wasted) -> None:
+    seen = iter(scores)
+    done = train(
+        tiny.Net(), [tiny.phase(epochs=4)], problem.fit, options=LoopOptions(batch=8),
+        validate=lambda step: ({"loss": next(seen), "base": 1.1}, np.zeros((1, 3))),
+    )  # fmt: skip
+    assert [leg["loss"] for leg in done.history.legs] == kept
+    assert [one["step"] for one in done.history.repairs] == [15] * bool(wasted)
+    assert done.history.steps == 20 + wasted
 
 
 class _Counting:

@@ -60,6 +60,26 @@ def test_what_the_held_out_loss_may_lose(before: float, after: float, base: floa
     assert bool(Watch().collapsed({"loss": after}, best)) == undone
 
 
+@pytest.mark.parametrize(("steps", "after"), [(0, 0), (40, 30), (200, 100), (5000, 100)])
+def test_what_gets_worse_first_is_given_time_to_come_back(steps: int, after: int) -> None:
+    """A hundred updates, three quarters of a phase at most. What is not finite is never right."""
+    watch = Watch(steps=steps)
+    for seen in range(after + 1):
+        assert watch.settled == (seen == after)
+        assert bool(watch.collapsed({"loss": 2.3}, {"loss": 0.5, "base": 2.3})) == watch.settled
+        assert bool(watch.diverged([4.0] * 25, 2.3)) == watch.settled
+        assert watch.collapsed({"loss": math.nan}, {"loss": 0.5, "base": 2.3})
+        assert not watch.look(1.0, {})
+
+
+def test_a_loss_that_climbs_before_it_has_settled_may_reach_twenty() -> None:
+    young, settled = Watch(steps=200), Watch()
+    for watch in (young, settled):
+        assert not watch.look(0.4, {})
+        assert bool(watch.look(6.4, {})) == (watch is settled)
+    assert young.look(20.1, {}) == "the loss, 20.1, is 10 times what it was"
+
+
 def test_a_loss_that_is_meant_to_rise_can_be_let_go() -> None:
     watch = Watch(RepairOptions(worse=math.inf, rose=math.inf))
     watch.look(0.2, {})
@@ -100,7 +120,7 @@ def test_gradients_vanish_only_while_there_is_something_to_learn() -> None:
 
 
 def test_a_watch_goes_on_where_it_was() -> None:
-    one, other = Watch(), Watch()
+    one, other = Watch(steps=500), Watch()
     for i in range(70):
         one.look(1.0 + i / 100, {"a": 1.0, "b": 2.0})
     other.load_state(one.state())

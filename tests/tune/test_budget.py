@@ -25,6 +25,13 @@ def test_what_is_wanted_where_there_is_time():
     assert planned(n=10**6, least=3)["epochs"] == 3
 
 
+@pytest.mark.parametrize(("n", "epochs"), [(50, 20), (200, 20), (384, 10), (640, 6), (2500, 3), (10**6, 1)])
+def test_few_pictures_are_seen_more_often(n: int, epochs: int) -> None:
+    """4000 over n, where that is more than 150 over its root."""
+    assert planned(n=n, modality="image")["epochs"] == epochs
+    assert planned(n=n)["epochs"] <= epochs
+
+
 def test_folds_are_given_up_first_to_two_then_epochs_to_a_half_then_the_second_fold():
     def found(left):
         return planned(left=left)["epochs"], planned(left=left)["folds"]
@@ -42,6 +49,23 @@ def test_a_cheaper_backbone_may_fit_only_where_there_is_time_left():
     assert type(_budget.refusal(planned(left=6.25))) is TooLong
     assert type(_budget.refusal(planned(left=-3.0))) is Skip
     assert "would take" in str(_budget.refusal(planned(left=6.25)))
+
+
+def test_a_costlier_backbone_trains_only_on_two_folds_and_pictures_only_where_there_is_time_to_come_back():
+    """2400 pictures are 12 epochs of these 200; the cheapest one takes what there is, and so do texts."""
+
+    def found(left, **more):
+        plan = planned(n=200, folds=[(160, 40)] * 5, left=left, **more)
+        return plan.get("epochs", 0), plan.get("folds", 0)
+
+    assert found(83.0, modality="image", cheapest=False) == (12, 2)
+    assert found(80.0, modality="image", cheapest=False) == (0, 0)
+    assert found(80.0, modality="image") == (11, 2)
+    assert found(40.0, modality="text", cheapest=False) == (5, 2)
+    assert found(30.0, modality="text", cheapest=False) == (4, 2)
+    assert found(30.0, modality="text") == (6, 1)
+    assert planned(n=10**6, modality="image", cheapest=False)["epochs"] == 1
+    assert planned(folds=FIVE[:1], left=50.0, cheapest=False)["folds"] == 1
 
 
 def test_epochs_that_are_given_stay():

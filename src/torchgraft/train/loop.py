@@ -160,7 +160,7 @@ class _Training:
         self.total = self.phase.epochs * self.per_epoch
         self.engine.open(self.options.optimizer, self.groups, self.phase.rate, stored.get("optimizer"))
         if not stored:
-            self.watch = Watch(self.options.repair)
+            self.watch = Watch(self.options.repair, self.total)
             self.history.phases.append(self._described())
         self._keep_good()
         if not stored:
@@ -210,7 +210,7 @@ class _Training:
             bar.advance(self.at - reached)
         elif losses:
             self._keep_good()
-            if 2 * self.at > self.total:
+            if self.watch.settled and 2 * self.at > self.total:
                 self.start = {}
             self._save(forced=self.at >= self.total or self.over)
 
@@ -316,8 +316,8 @@ class _Training:
         }
 
     def _go_back(self) -> None:
-        """To the last good state; in the first half of a phase to its start, since its rate never was right."""
-        if self.start and 2 * self.at <= self.total:
+        """To the last good state, or to the phase's start while that is kept, since its rate never was right."""
+        if self.start:
             self.good = deep_copied(self.start)
             self.best, self.score, self.bad = (self.good.pop(name) for name in ("best", "score", "bad"))
             self.history.best, legs = self.good.pop("place"), self.good.pop("legs")

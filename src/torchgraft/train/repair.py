@@ -16,26 +16,34 @@ _LOW_LOSS, _LOW_NORM = 0.5, 0.1
 """Medians under these count as these: a training that starts from a fitted head has losses near 0 at first, and a
 single hard sample is then a hundred times the usual."""
 
+_DIP_LOSS = 2.0
+"""The same before a phase has settled: spectrograms, from 0.4 at a fitted head, went up to 6.4 and came back."""
+
 _ENOUGH = 20
 """Steps of a leg from which its losses say more than chance."""
 
 _LEARNT = 1e-3
 """A loss under which no gradient is needed any more."""
 
+_PLAIN = ("steps", "seen", "least", "first", "leg")
+"""Fields of a `Watch` that a checkpoint holds as they are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RepairOptions:
     """When the loop steps in, and what it does.
 
-    An explosion is: anything that is not finite; a loss over `loss_over` times its least running median; a gradient
-    norm over `norm_over` times its own running median; a held-out loss that has lost more than `lost` of what lay
-    between the best one and guessing by class frequencies; a training loss that, over half a leg, is worse than
-    guessing (over `worse` times its loss), or has risen since an earlier leg by more than `rose` of what guessing
-    costs. On an explosion the loop
-    goes back to the last good state (the start of the phase in its first half: a rate that explodes so early was wrong
-    before it showed) and multiplies the rate by `lower`. Gradients under `vanished` (largest group, running median)
-    multiply it by `raise_`. A plateau of `plateau` legs multiplies it by `decay` (0: never). After `most` explosions
-    and vanishings the best state is kept.
+    An explosion is, at any step: anything that is not finite; a loss over `loss_over` times its least running median; a
+    gradient norm over `norm_over` times its own running median. After `settle` updates (three quarters of a phase at
+    most) it is also: a held-out loss that has lost more than `lost` of what lay between the best one and guessing by
+    class frequencies; a training loss that, over half a leg, is worse than guessing (over `worse` times its loss), or
+    has risen since an earlier such leg by more than `rose` of what guessing costs. Before, these say little: where
+    features must change much, training from a fitted head loses all that the head knew, and comes back with more.
+
+    On an explosion the loop goes back to the last good state (the start of the phase until a leg of its second half was
+    found healthy: a rate that explodes so early was wrong before it showed) and multiplies the rate by `lower`.
+    Gradients under `vanished` (largest group, running median) multiply it by `raise_`. A plateau of `plateau` legs
+    multiplies it by `decay` (0: never). After `most` explosions and vanishings the best state is kept.
     """
 
     loss_over: float = 10.0
@@ -43,6 +51,7 @@ class RepairOptions:
     lost: float = 0.5
     rose: float = 0.07
     worse: float = 1.02
+    settle: int = 100
     lower: float = 0.05
     vanished: float = 1e-7
     raise_: float = 3.0
@@ -68,9 +77,14 @@ class Repair:
 
 @dataclass
 class Watch:
-    """Running medians of one phase; `look` is asked before every update, the others after every leg."""
+    """Running medians of one phase of `steps`, of which `seen` are past.
+
+    `look` is asked before every update, the others after every leg.
+    """
 
     options: RepairOptions = field(default_factory=RepairOptions)
+    steps: int = 0
+    seen: int = 0
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     norms: dict[str, deque[float]] = field(default_factory=dict)
     least: float = math.inf
@@ -81,7 +95,7 @@ class Watch:
         """Why this step must not be taken; empty where it may. Healthy values join the medians."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
-        usual = max(self.least, _LOW_LOSS)
+        usual = max(self.least, _LOW_LOSS if self.settled else _DIP_LOSS)
         if loss > self.options.loss_over * usual:
             return f"the loss, {loss:.3g}, is {loss / usual:.0f} times what it was"
         for name, norm in norms.items():
@@ -94,6 +108,7 @@ class Watch:
         return ""
 
     def _learn(self, loss: float, norms: Mapping[str, float]) -> None:
+        self.seen += 1
         self.losses.append(loss)
         self.least = min(self.least, median(self.losses))
         if not self.first:
@@ -101,9 +116,14 @@ class Watch:
         for name, norm in norms.items():
             self.norms.setdefault(name, deque(maxlen=WINDOW)).append(norm)
 
+    @property
+    def settled(self) -> bool:
+        """Whether a loss that is worse than at the start says that training failed, and not that it is under way."""
+        return self.seen >= min(self.options.settle, 0.75 * self.steps)
+
     def diverged(self, losses: Sequence[float], guess: float) -> str:
         """Why the training losses of a leg say that nothing is learnt any more; `guess`: that of the frequencies."""
-        if len(losses) < _ENOUGH:
+        if len(losses) < _ENOUGH or not self.settled:
             return ""
         level, now = max(self.first, guess), median(losses[len(losses) // 2 :])
         if now > self.options.worse * level:
@@ -118,6 +138,8 @@ class Watch:
         loss, before, base = score["loss"], best["loss"], best.get("base", math.inf)
         if not math.isfinite(loss):
             return f"the held-out loss is {loss}"
+        if not self.settled:
+            return ""
         allowed = max(self.options.lost * (base - before), 0.1 * base)  # near guessing there is little to lose
         return f"the held-out loss went from {before:.3g} to {loss:.3g}" if loss > before + allowed else ""
 
@@ -132,10 +154,12 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
         norms = {name: list(seen) for name, seen in self.norms.items()}
-        return {"losses": list(self.losses), "norms": norms, "least": self.least, "first": self.first, "leg": self.leg}
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {**plain, "losses": list(self.losses), "norms": norms}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.losses = deque(state["losses"], maxlen=WINDOW)
         self.norms = {name: deque(seen, maxlen=WINDOW) for name, seen in state["norms"].items()}
-        self.least, self.first, self.leg = state["least"], state["first"], state["leg"]
+        for name in _PLAIN:
+            setattr(self, name, state[name])

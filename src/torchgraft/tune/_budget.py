@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,12 @@ TRIAL = 800
 
 TRIAL_EPOCHS = 2
 """Epochs of such a trial, where the method needs no more."""
+
+_SEEN, _MOST = 4000, 20
+"""Pictures that training sees at least where there is time, as long as that is at most so many epochs."""
+
+_BACK = 2400
+"""Pictures after which a training that first got worse is well above its start: 150 updates of 16."""
 
 
 class Timed:
@@ -72,18 +79,24 @@ def plan(
     trials: int,
     least: int = 1,
     tested: int = 0,
+    modality: str = "",
+    cheapest: bool = True,
 ) -> dict[str, Any]:
     """Epochs and folds that fit into `left` seconds with a `MARGIN`, `cost` being those of training on one sample.
 
-    Without `epochs` given, 150 / sqrt(n) of them are wanted, 1 to 12, and `least` at least. First folds are given up,
-    to two, then epochs, to a half: on one fold alone few gains can be told from luck. Where that is too long, one fold
-    with all the epochs, and so on down to a third of them. `epochs` that are given stay. Trials of a rate are two
-    epochs (or `least`) on at most `TRIAL` samples; a range test sees `tested` of them; measuring costs a third of
-    training.
+    Without `epochs` given, the `wanted_epochs` are. First folds are given up, to two, then epochs, to a half: on one
+    fold alone few gains can be told from luck. Where that is too long, one fold with all the epochs, and so on down to
+    a third of them. A backbone that is not the `cheapest` needs two folds, and of pictures so many epochs that 2400 are
+    seen: a whole training of a cheaper one is worth more than a part that only gets worse, or that proves nothing.
+    `epochs` that are given stay. Trials of a rate are two epochs (or `least`) on at most `TRIAL` samples; a range test
+    sees `tested` of them; measuring costs a third of training.
     """
-    wanted = epochs or wanted_epochs(n, least)
+    wanted = epochs or wanted_epochs(n, modality, least)
     lowest = epochs or max(wanted // 3, least)
-    tries = [(tried, k) for tried in range(wanted, lowest - 1, -1) for k in range(len(folds), 0, -1)]
+    if modality == "image" and not cheapest:
+        lowest = max(lowest, min(math.ceil(_BACK / n), wanted))
+    fewest = 1 if cheapest else min(2, len(folds))
+    tries = [(tried, k) for tried in range(wanted, lowest - 1, -1) for k in range(len(folds), fewest - 1, -1)]
     for tried, k in sorted(tries, key=lambda one: one[1] == 1 < len(folds) or 2 * one[0] < wanted):
         samples = tested + n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
         samples += trials * (min(folds[0][0], TRIAL) * trial_epochs(tried, least) + min(folds[0][1], TRIAL))
@@ -99,9 +112,16 @@ def refusal(decided: Mapping[str, Any]) -> Skip:
     return (Skip if decided.get("spent") else TooLong)(decided["skip"])
 
 
-def wanted_epochs(n: int, least: int = 1) -> int:
-    """Epochs over n samples where there is time: 150 / sqrt(n), 1 to 12, and `least` at least."""
-    return max(int(np.clip(round(150 / np.sqrt(n)), 1, 12)), least)
+def wanted_epochs(n: int, modality: str = "", least: int = 1) -> int:
+    """Epochs over n samples where there is time: 150 / sqrt(n), 1 to 12, and `least` at least.
+
+    Of few pictures up to 20, for 4000 samples in all: a network that must learn to see what ImageNet does not hold is
+    at its worst after some 50 updates of 16 (`train.repair`), and comes back by 150 to 250. Texts gain nothing by it.
+    """
+    wanted = np.clip(round(150 / np.sqrt(n)), 1, 12)
+    if modality == "image":
+        wanted = max(wanted, min(round(_SEEN / n), _MOST))
+    return max(int(wanted), least)
 
 
 def trial_epochs(epochs: int, least: int) -> int:

@@ -7,6 +7,7 @@ the start, pooled over the folds, and else stops at the best one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from torchgraft.train.loss import ClassLoss, LossOptions, log_prior
 from torchgraft.train.norm import choose_norm, set_norm
 from torchgraft.train.optim import accelerator
 from torchgraft.train.range_test import RangeTest, range_test
+from torchgraft.train.repair import RepairOptions
 from torchgraft.train.step import Phase, Validate
 from torchgraft.tune import _runs
 from torchgraft.tune._budget import TRIAL, Timed, another_fits, plan, refusal, trial_epochs, wanted_epochs
@@ -40,6 +42,9 @@ _TIMED = 8
 
 _CLIMB = 30
 """Steps of the learning-rate range test."""
+
+_TRIED = RepairOptions(lost=math.inf, rose=math.inf, worse=math.inf)
+"""For the trial of a rate: what its loss comes to is what is asked."""
 
 
 def fine_tune(problem: Problem, options: TrainOptions, recipe: Recipe, method: str) -> Candidate:
@@ -58,7 +63,7 @@ class _FineTuning:
         self.backbone: Backbone = self.resources.backbones[self.source]
         self.mapping = L2() if recipe.probe else Identity()
         self.classes = len(problem.classes)
-        epochs = options.epochs or wanted_epochs(len(problem.y), recipe.least)
+        epochs = options.epochs or wanted_epochs(len(problem.y), self.backbone.modality, recipe.least)
         self.loader, self.options, self.said = loader_for(problem, self.backbone, options, epochs=epochs)
         self.key = f"{method}:{self.source}"
 
@@ -144,6 +149,8 @@ class _FineTuning:
             trials=trials,
             least=self.recipe.least,
             tested=tested,
+            modality=self.backbone.modality,
+            cheapest=self.source == next(iter(self.resources.backbones)),
         )
         return ranks.agree(planned)  # each process has a clock of its own, and all have to train together
 
@@ -172,7 +179,11 @@ class _FineTuning:
         return np.sort(np.random.default_rng(self.problem.seed).permutation(fit)[:TRIAL])
 
     def _find_rate(self, rates, head, fit: np.ndarray, held: np.ndarray, epochs: int) -> tuple[float, float]:
-        """The rate whose short training on a part of the first fold has the least held-out log loss; its cost."""
+        """The rate whose short training on a part of the first fold has the least held-out log loss; its cost.
+
+        The usual one where none beats the linear probe it starts from. Where features must change much, training first
+        gets worse and that takes longer than a trial; the slowest would win, which is as good as none.
+        """
         part, each = self._part(fit), 0.0
         found, start, epochs = [], time.monotonic(), trial_epochs(epochs, self.recipe.least)
         for rate in rates:
@@ -184,7 +195,9 @@ class _FineTuning:
             found.append((min(losses, default=np.inf), rate * _runs.lowered([done])))  # that of an attempt that held
             samples = len(found) * (epochs * len(part) + (epochs + 1) * len(held[:TRIAL]) / 3)
             each = (time.monotonic() - start) / samples
-        return min(found, key=lambda one: one[0])[1], each
+        least, rate = min(found, key=lambda one: one[0])
+        usual = self.recipe.probe and least >= done.history.legs[0]["loss"]
+        return (rates[0] if usual else rate), each
 
     def _classifier(self, head: LinearHead | None, rows: np.ndarray) -> Classifier:
         """A fresh one, with its loss, at the start of training on `rows`."""
@@ -240,7 +253,7 @@ class _FineTuning:
         phases = [replace(p, name=f"{self.method}, {name}: {p.name}") for p in self._phases(step, rate, epochs)]
         loop = LoopOptions(
             batch=options.batch, ema=options.ema, wise=options.wise, seed=self.problem.seed, legs=legs,
-            tracker=options.tracker if keep else "",
+            tracker=options.tracker if keep else "", repair=RepairOptions() if keep else _TRIED,
         )  # fmt: skip
         return _runs.run(
             step,

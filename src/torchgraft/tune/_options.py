@@ -36,7 +36,8 @@ class TrainOptions(EncoderOptions):
     """What training a backbone with its classifier can be told beside.
 
     Without a `rate`, short trials on the first fold tell; without `epochs` there are as many as fit, at most
-    150 / sqrt(N). `norm`: BatchNorm policy frozen, affine, adapt, train or auto; `logit_adjustment`: tau.
+    150 / sqrt(N) (pictures: 4000 / N up to 20, where that is more). `norm`: BatchNorm policy frozen, affine, adapt,
+    train or auto; `logit_adjustment`: tau.
 
     `augment`: auto (crops and what follows by the number and size of the pictures) or none (only what is asked for).
     The other settings are None where they are left to the data (see `_augmenting`); a value, 0 for off, is taken as it
