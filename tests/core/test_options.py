@@ -76,7 +76,7 @@ _examples = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(example=_examples)
 def test_toml_and_back(tmp_path: Path, example: Example) -> None:
     to_toml(tmp_path / "run.toml", {"fit": example, "more": {"path": Path("a b"), "none": None}})

@@ -151,7 +151,7 @@ def test_val_that_is_everything() -> None:
         folds(np.arange(6) % 2, seed=0, val=np.ones(6, dtype=bool))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     y=st.lists(st.integers(0, 4), min_size=2, max_size=60),
     units=st.lists(st.integers(0, 12), min_size=60, max_size=60),

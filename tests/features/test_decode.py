@@ -182,7 +182,7 @@ def test_bytes_after_the_end_are_no_damage(noise, encode) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:::PIL")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damaged_bytes_give_pixels_or_a_reason(draw) -> None:
     stream = io.BytesIO()
