@@ -36,7 +36,25 @@ def test_same_padding_by_hand(kernel: int, height: int, width: int) -> None:
     sizes = [(-(-n // 2), n) for n in (width, height)]  # (after, before), the last axis first
     spare = [max((after - 1) * 2 + kernel - before, 0) for after, before in sizes]
     padded = nn.functional.pad(x, [end for n in spare for end in (n // 2, n - n // 2)])
-    torch.testing.assert_close(conv(x), nn.functional.conv2d(padded, conv.weight, stride=2))
+    expected = nn.functional.conv2d(padded, conv.weight, stride=2)
+    torch.testing.assert_close(conv(x), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(conv(x), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 7), (9, 6)])
+def test_channels_stay_last_in_the_gradient(height: int, width: int) -> None:
+    """A slice's own gradient has channels first, and so has all that is computed from it."""
+    conv = _SameConv(4, 4, 3, stride=2, groups=4)
+    last = {"memory_format": torch.channels_last}
+    x = torch.randn(2, 4, height, width).contiguous(**last).requires_grad_()
+    gradients = []
+    z = conv(x)
+    z.grad_fn.next_functions[0][0].register_prehook(lambda found: gradients.extend(found))
+    torch.nn.functional.relu(z).sum().backward()
+    assert z.is_contiguous(**last)
+    assert gradients[0].is_contiguous(**last)
+    assert not gradients[0].is_contiguous()
 
 
 def test_a_stride_of_one_keeps_the_size() -> None:

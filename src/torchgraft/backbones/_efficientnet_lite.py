@@ -111,7 +111,10 @@ class _SameConv(nn.Conv2d):
         even = [int(size) % 2 == 0 for size in x.shape[-2:]]
         padding = [half + 1 if one else half for half, one in zip(self.padding, even, strict=True)]
         z = nn.functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-        return z[:, :, int(even[0]) :, int(even[1]) :]
+        top, left = (int(one) for one in even)
+        if z.requires_grad:  # the gradient of a slice has channels first, which slows all layers before it down
+            return nn.functional.pad(z, (-left, 0, -top, 0))
+        return z[:, :, top:, left:]
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
