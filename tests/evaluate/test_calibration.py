@@ -36,16 +36,27 @@ def test_it_is_the_minimum_of_the_likelihood():
     assert fit_temperature(y, 3 * z) == pytest.approx(best.x, rel=2e-3)
 
 
-def test_all_right_does_not_run_to_certainty():
-    y = np.tile([0, 1, 2], 20)
-    temperature = fit_temperature(y, 4 * np.eye(3)[y])
-    assert 0.3 < temperature < 1.0
-    assert softmax(4 * np.eye(3)[y], temperature).max() < 1 - 1e-6
+@pytest.mark.parametrize("scale", [0.5, 4.0, 60.0, 400.0])
+@pytest.mark.parametrize("m", [18, 180])
+def test_all_right_are_sure_by_the_rule_of_succession(m, scale):
+    """Whatever the scale of the logits: LDA's of 18 samples in 1280 dimensions are apart by dozens."""
+    y = np.tile([0, 1], m // 2)
+    z = scale * np.eye(2)[y]
+    sure = softmax(z, fit_temperature(y, z)).max()
+    assert sure == pytest.approx(m / (m + 1), rel=0.1 / m)
+
+
+def test_one_more_mistake_by_hand():
+    """Of 90 right and 10 wrong by the same gap, 90 of 101 are right: gap / T = ln(90 / 11)."""
+    y = np.zeros(100, dtype=int)
+    z = np.tile([3.0, 0.0], (100, 1))
+    z[:10] = [0.0, 3.0]
+    assert 3 / fit_temperature(y, z) == pytest.approx(np.log(90 / 11), rel=0.02)
 
 
 def test_all_wrong_and_constant_logits_stay_in_range():
     y = np.tile([0, 1, 2], 20)
-    assert 10 < fit_temperature(y, 50 * np.eye(3)[(y + 1) % 3]) <= 20
+    assert 10 < fit_temperature(y, 50 * np.eye(3)[(y + 1) % 3]) <= 1000
     assert fit_temperature(y, np.zeros((60, 3))) == pytest.approx(1.0, abs=1e-3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from torchgraft.evaluate import wilson
 from torchgraft.evaluate.standings import standings
 
 
@@ -40,6 +41,21 @@ def test_near_equals_have_nearly_one_rank_and_the_other_score_decides() -> None:
     s = 2 - np.exp(-1) / 2  # second, but level in the draws that leave that one sample out
     assert found[0].rank == pytest.approx((s + 1) / 2, abs=0.02)
     assert found[0].rank + found[1].rank == pytest.approx(3)
+
+
+def test_all_right_is_no_certainty() -> None:
+    """Resampling 18 of 18 shows no spread: Wilson's interval for 18 of 18, [0.824, 1]."""
+    (found,) = standings({"a": {"knn": np.ones(18), "probe": np.ones(18)}})
+    for estimate in (found.scores["knn"], found.scores["probe"], found.expected):
+        assert (estimate.value, estimate.high) == (1, 1)
+        assert estimate.low == pytest.approx(18 / (18 + 1.96**2), abs=1e-4)
+
+
+def test_intervals_are_wilsons() -> None:
+    right = np.repeat([1.0, 0.0], [90, 10])
+    (found,) = standings({"a": {"knn": right}}, draws=50_000)
+    expected = wilson(90, 100)
+    assert (found.scores["knn"].low, found.scores["knn"].high) == pytest.approx((expected.low, expected.high), abs=2e-3)
 
 
 def test_equals_share_the_chance() -> None:

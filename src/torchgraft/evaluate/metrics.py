@@ -142,8 +142,8 @@ def _estimates(y: np.ndarray, proba: np.ndarray, *, seed: int, draws: int) -> di
     values = _means(np.diag(matrix), matrix.sum(1), matrix.sum(0))
     samples = _means(hits, support, called)
     room = _even_size(matrix.sum(1))
-    recall, precision, f1 = (_share(float(v), sample, room) for v, sample in zip(values, samples, strict=True))
-    half_brier = _share(losses[:, 0].mean() / 2, drawn_losses[:, 0] / size / 2, size)
+    recall, precision, f1 = (proportion(float(v), sample, room) for v, sample in zip(values, samples, strict=True))
+    half_brier = proportion(losses[:, 0].mean() / 2, drawn_losses[:, 0] / size / 2, size)
     return {
         "accuracy": wilson(int(np.diag(matrix).sum()), size),
         "balanced_accuracy": recall,
@@ -156,7 +156,7 @@ def _estimates(y: np.ndarray, proba: np.ndarray, *, seed: int, draws: int) -> di
     }
 
 
-def _share(value: float, drawn: np.ndarray, room: float) -> Estimate:
+def proportion(value: float, drawn: np.ndarray, room: float) -> Estimate:
     """Wilson's interval of a mean in [0, 1] for the sample size that its bootstrap variance amounts to.
 
     n = v (1 - v) / variance: for a plain proportion that is M. Unlike percentiles it is not too narrow near 0 and 1;

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from torchgraft.core.types import Estimate
-from torchgraft.evaluate._resample import DRAWS, interval, sums
+from torchgraft.evaluate._resample import DRAWS, sums
+from torchgraft.evaluate.metrics import proportion
 from torchgraft.evaluate.prior import Prior, learn
 
 Outcomes = Mapping[str, np.ndarray]
@@ -43,7 +44,8 @@ def standings(
     scores, r = mean_s rank_s, needs no common scale (Borda's count); ties share their rank. The bootstrap draws the
     samples (N with replacement, the same for all), so that contestants are compared on equal ground, and r is the mean
     over these draws: near equals by one score then have nearly one rank there, and the other score tells them apart.
-    With a `prior` (see `evaluate.prior`) each draw is one of the pooled shares instead.
+    With a `prior` (see `evaluate.prior`) each draw is one of the pooled shares instead. Intervals are Wilson's for the
+    sample size that the variance of the draws amounts to: 18 right of 18 are no certainty.
     """
     names, n, drawn = _drawn(outcomes, draws, seed)
     drawn_ranks, expected = np.zeros((2, draws, len(names)))
@@ -53,7 +55,7 @@ def standings(
         drawn_ranks += rankdata(-judged, axis=1) / len(drawn)
         expected += judged / len(drawn)
         for name, sample in zip(names, shares.T, strict=True):
-            found[name][kind] = interval(outcomes[name][kind].mean(), sample)
+            found[name][kind] = proportion(float(outcomes[name][kind].mean()), sample, n)
     best = np.isclose(drawn_ranks, drawn_ranks.min(axis=1, keepdims=True))
     chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
     ranks = drawn_ranks.mean(axis=0)
@@ -64,7 +66,7 @@ def standings(
             name=names[i],
             rank=float(ranks[i]),
             chance_best=float(chances[i]),
-            expected=interval(expected[:, i].mean(), expected[:, i]),
+            expected=proportion(float(expected[:, i].mean()), expected[:, i], n),
             scores=found[names[i]],
             pooled=names[i] in known,
         )
