@@ -229,6 +229,15 @@ def test_without_a_test_set_the_number_is_of_the_held_out_samples(report):
     assert "On the test set" not in words
 
 
+def test_all_right_is_no_certainty(report):
+    """The temperature then makes the calibration error of these samples larger, and the page says why."""
+    y = np.tile([0, 1], 9)
+    right = calibration(y, 900.0 * np.eye(2)[y])
+    assert right["ece_after"] > right["ece_before"]
+    assert "All 18 are right; the next may not be" in Page(render({**report, "calibration": right})).words
+    assert "are right; the next may not be" not in Page(render(report)).words
+
+
 def test_a_nearly_empty_report_renders():
     words = Page(render({"schema": 1, "name": "x", "verdict": {"sentence": "Nothing was fitted."}})).words
     assert "Nothing was fitted." in words

@@ -237,12 +237,15 @@ def _skipped(report: Report) -> str:
 def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     if not found or not found.get("bins"):
         return []
-    before, after = (_number(found[key]) for key in ("ece_before", "ece_after"))
+    before, after, bins = (found[key] for key in ("ece_before", "ece_after", "bins"))
     words = (
         f"Dots on the diagonal mean that 80\u00a0% sure is right 80\u00a0% of the time. With temperature "
-        f"{found['temperature']:.2f} the calibration error went from {percent(before)} to {percent(after)}."
+        f"{found['temperature']:.2f} the calibration error went from {percent(_number(before))} to "
+        f"{percent(_number(after))}."
     )
-    return [f"<figure><h3>Calibration</h3>{_plots.reliability(found['bins'])}<figcaption>{words}</figcaption></figure>"]
+    if all(one["accuracy"] == 1 for one in bins):
+        words += f" All {sum(one['n'] for one in bins)} are right; the next may not be, so it is less sure than that."
+    return [f"<figure><h3>Calibration</h3>{_plots.reliability(bins)}<figcaption>{words}</figcaption></figure>"]
 
 
 def _abstain(rule: Mapping[str, Any] | None) -> list[str]:
