@@ -26,9 +26,9 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 def fit_temperature(y: np.ndarray, logits: np.ndarray) -> float:
     """The temperature T in 0.05..1000 under which softmax(z / T) fits held-out labels best. Guo et al., ICML 2017.
 
-    Minimises sum_i -ln softmax(z_i / T)[y_i] + ln(1 + exp(g / T)) + (ln T)^2 / 200 with `y` (M,) and `logits` M x C. The
-    second term is one more sample, wrong by the median gap g between a sample's two largest logits. So where all M are
-    right they are sure by about M / (M + 1), the rule of succession (as Platt's smoothed targets, 1999), and not by
+    Minimises sum_i -ln softmax(z_i / T)[y_i] + ln(1 + exp(g / T)) + (ln T)^2 / 200 with `y` (M,) and `logits` M x C.
+    The second term is one more sample, wrong by the median gap g between a sample's two largest logits. So where all M
+    are right they are sure by about M / (M + 1), the rule of succession (as Platt's smoothed targets, 1999), and not by
     whatever the scale of the logits says; among hundreds with mistakes it is not felt. The third, a weak prior, decides
     where logits say nothing.
 
