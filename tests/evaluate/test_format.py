@@ -22,6 +22,8 @@ def test_duration(seconds, words):
 
 def test_points_carry_a_sign_and_a_true_minus():
     assert _format.points(ESTIMATE) == "+1.2 points [\u22120.3, +2.6]"
+    none = {"value": -0.0, "low": -1e-5, "high": 0.0}
+    assert _format.points(none) == "+0.0 points [+0.0, +0.0]", "nothing has one sign"
 
 
 def test_share_and_plain():

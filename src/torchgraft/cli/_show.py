@@ -234,7 +234,7 @@ def _change(one: Mapping[str, Any]) -> str:
     """How much a class changed: in samples, or in points of the IoU."""
     if "fixed" in one:
         return f"{one['fixed']} fixed, {one['broken']} broken"
-    return f"{100 * one['iou']['value']:+.1f} points of IoU"
+    return f"{100 * one['iou']['value']:+z.1f} points of IoU"
 
 
 def _seconds(value: float | None) -> str:

@@ -167,7 +167,7 @@ def _by(one: Row) -> str:
     """How much a class changed: in samples, or in points of the IoU."""
     if "fixed" in one:
         return _signed(one["fixed"] - one["broken"])
-    return f"{100 * one['iou']['value']:+.1f}".replace("-", MINUS)
+    return f"{100 * one['iou']['value']:+z.1f}".replace("-", MINUS)
 
 
 def _signed(number: int) -> str:

@@ -52,7 +52,7 @@ def share(estimate: Numbers) -> str:
 
 def points(estimate: Numbers) -> str:
     """A difference of shares in points: `+1.2 points [-0.3, +2.6]`."""
-    value, low, high = (f"{100 * estimate[key]:+.1f}".replace("-", MINUS) for key in ("value", "low", "high"))
+    value, low, high = (f"{100 * estimate[key]:+z.1f}".replace("-", MINUS) for key in ("value", "low", "high"))
     return f"{value} points [{low}, {high}]"
 
 

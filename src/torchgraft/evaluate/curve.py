@@ -150,7 +150,7 @@ def _sentence(n: int, ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return f"{n} labels are too few to say what more would bring."
     gain, low, high = (round(100 * ahead["gain"][key], 1) + 0.0 for key in ("value", "low", "high"))  # no -0.0
-    numbers = f"about {gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    numbers = f"about {gain:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
     doubling = f"Doubling the labels from {n} to {ahead['n']}"
     if high < 1:
         return f"{doubling} would hardly help: {numbers}."

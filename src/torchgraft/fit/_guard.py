@@ -123,6 +123,6 @@ def _labels(evidence: Evidence) -> Test:
     y, base, adapted = evidence.few
     found = paired(y, base, adapted, seed=evidence.seed)
     gain = found["accuracy"]
-    words = f"on {len(y)} labelled target samples {100 * gain['value']:+.1f} points"
-    words += f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+    words = f"on {len(y)} labelled target samples {100 * gain['value']:+z.1f} points"
+    words += f" [{100 * gain['low']:+z.1f}, {100 * gain['high']:+z.1f}]"
     return Test(name="labels", passed=bool(gain["value"] >= 0), seen=f"{words} against source-only")

@@ -133,7 +133,7 @@ def _collapse(evidence: Evidence, k: int) -> Test:
 
 def _rehearsal(gain: dict) -> Test:
     found = gain["miou"]
-    words = f"{100 * found['value']:+.1f} points mIoU [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    words = f"{100 * found['value']:+z.1f} points mIoU [{100 * found['low']:+z.1f}, {100 * found['high']:+z.1f}]"
     return Test(
         name="rehearsal",
         passed=harmless(gain),
@@ -146,7 +146,7 @@ def _clearness(evidence: Evidence, k: int) -> Test:
     drawn = _draws(evidence)[:200]
     gain = [clearness(evidence.answers[k][some]) - clearness(evidence.answers[0][some]) for some in drawn]
     low, high = np.quantile(gain, [0.025, 0.975])
-    words = f"H(mean p) - mean H(p) {np.mean(gain):+.2f} nats [{low:+.2f}, {high:+.2f}]"
+    words = f"H(mean p) - mean H(p) {np.mean(gain):+z.2f} nats [{low:+z.2f}, {high:+z.2f}]"
     told = "clearer and as varied" if low > 0 else "no clearer"
     return Test(name="clearness", passed=bool(low > 0), seen=f"its answers are {told}: {words}")
 
@@ -154,8 +154,8 @@ def _clearness(evidence: Evidence, k: int) -> Test:
 def _labels(evidence: Evidence, few: np.ndarray) -> Test:
     classes = [str(c) for c in range(few.shape[2])]
     found = paired_overlap(*few, classes, seed=evidence.seed, draws=_DRAWS)["miou"]
-    words = f"on {few.shape[1]} labelled scenes of the target {100 * found['value']:+.1f} points mIoU"
-    words += f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    words = f"on {few.shape[1]} labelled scenes of the target {100 * found['value']:+z.1f} points mIoU"
+    words += f" [{100 * found['low']:+z.1f}, {100 * found['high']:+z.1f}]"
     return Test(name=LABELS, passed=bool(found["value"] >= 0), seen=f"{words} against source_only")
 
 
