@@ -51,7 +51,7 @@ def test_channels_stay_last_in_the_gradient(height: int, width: int) -> None:
     gradients = []
     z = conv(x)
     z.grad_fn.next_functions[0][0].register_prehook(lambda found: gradients.extend(found))
-    torch.nn.functional.relu(z).sum().backward()
+    nn.functional.relu(z).sum().backward()
     assert z.is_contiguous(**last)
     assert gradients[0].is_contiguous(**last)
     assert not gradients[0].is_contiguous()

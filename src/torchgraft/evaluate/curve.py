@@ -149,7 +149,7 @@ def _within(estimate: Estimate) -> Estimate:
 def _sentence(n: int, ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return f"{n} labels are too few to say what more would bring."
-    gain, low, high = (round(100 * ahead["gain"][key], 1) + 0.0 for key in ("value", "low", "high"))  # no -0.0
+    gain, low, high = (round(100 * ahead["gain"][key], 1) for key in ("value", "low", "high"))
     numbers = f"about {gain:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
     doubling = f"Doubling the labels from {n} to {ahead['n']}"
     if high < 1:

@@ -105,7 +105,7 @@ class Ranked:
 
 
 def predicted(standing: Standing, samples: int) -> Estimate:
-    """Accuracy of the probe on new samples, with a 95 % interval: the bootstrap's, widened."""
+    """Accuracy of the probe on new samples, with a 95 % interval: that of the samples, widened."""
     return _wider(standing.scores[SCORES[0]], samples)
 
 
