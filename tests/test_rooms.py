@@ -14,7 +14,7 @@ ASKED = {
     "data": {"accepts", "read"},
     "rank": {"score"},
     "tasks": {
-        *("TITLE", "PRIMARY", "POOLED", "BACKBONES", "LADDER", "BASE"),
+        *("TITLE", "PRIMARY", "POOLED", "BACKBONES", "LADDER", "BASE", "SCOUTS"),
         *("prepare", "make_problem", "measure", "make_graft", "report", "evaluate", "compare"),
     },
     "tune": {"Options", "fit", "TRANSFER", "applies"},

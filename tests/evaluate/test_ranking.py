@@ -65,6 +65,7 @@ def test_the_words_around_it(report: dict[str, Any]) -> None:
     assert "194 photos of 2 classes" in html
     assert "<b>timm/large</b>: its size is 900 MB" in html
     assert html.count('class="plot front"') == 1
+    assert "trained ones may end in another order" in html
 
 
 def test_the_note_names_the_table_where_it_counts(report: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ def test_packaged_ones_are_all_used_without_a_race(choose: Callable) -> None:
     found = choose([GOOD, QUICK])
     assert found.names == ("packaged/quick", "packaged/good")
     assert found.ranking is None
+    assert found.pick == ""
 
 
 def test_a_cache_makes_it_a_race_of_which_the_best_are_used(choose: Callable, monkeypatch) -> None:
@@ -75,6 +76,7 @@ def test_a_cache_makes_it_a_race_of_which_the_best_are_used(choose: Callable, mo
     assert found.ranking["backbones"][0]["backbone"] == "packaged/good"
     assert {one.name for one in found.skipped} == {"packaged/quick"}
     assert "Start from packaged/good" in found.ranking["advice"]["sentence"]
+    assert found.pick == "packaged/good"
 
 
 def test_with_a_limit_it_is_the_knee_alone(choose: Callable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,15 +134,45 @@ def placing(problem: Problem) -> tuple[Problem, plan.Rung, type]:
     return problem, rung, type("Trains", (), {"TRAINS": True})
 
 
-def test_what_trains_begins_on_the_cheapest_that_no_probe_beats(placing: tuple) -> None:
+def test_what_trains_begins_on_the_cheapest_within_half_a_point(placing: tuple) -> None:
     problem, rung, trains = placing
     entries, _ = climb(problem, _rungs(problem, "linear_probe"))
-    blind, lean, heavy = entries
-    assert lean.measured.beats(blind.measured)
-    assert not heavy.measured.beats(lean.measured)
+    blind, lean, heavy = (entry.metrics["accuracy"].value for entry in entries)
+    assert lean > blind + ladder.NEAR
+    assert heavy <= lean + ladder.NEAR
     places = ladder._places(problem, rung, trains, entries)
     assert [place.source for place in places] == ["lean", "blind"], "then what costs less"
     assert [place.options.source for place in places] == ["lean", "blind"]
+    assert places[0].why.startswith("trains lean, the cheapest of those within half a point of the best by linear")
+    assert places[1].why == "trains blind: the time is too short for lean"
+    alone = replace(problem, resources=replace(problem.resources, backbones={"lean": None}))
+    assert [place.why for place in ladder._places(alone, rung, trains, entries)] == [""], "there was no choice"
+
+
+def test_what_trains_goes_by_the_mean_of_probe_and_neighbours(problem: Problem) -> None:
+    def entry(method: str, source: str, accuracy: float) -> SimpleNamespace:
+        rung = plan.Rung(method=method, source=source, options=None)
+        return SimpleNamespace(rung=rung, metrics={"accuracy": Estimate(accuracy, 0.0, 1.0)})
+
+    sources = ["lean", "heavy", "huge"]
+    probes = [entry("linear_probe", source, value) for source, value in zip(sources, (0.90, 0.90, 0.93), strict=True)]
+    neighbours = [entry("knn", source, value) for source, value in zip(sources, (0.80, 0.84, 0.82), strict=True)]
+    others = [entry("lda", "lean", 0.99), entry("fusion", None, 1.0)]
+    found, why = ladder._knee(problem, sources, [*probes, *neighbours, *others])
+    assert found == "heavy", "0.85, 0.87 and 0.875: half a point to the sample is near enough"
+    assert why == "the cheapest of those within half a point of the best by linear_probe and knn (87.0 %)"
+    assert ladder._knee(problem, sources, probes)[0] == "huge"
+    assert ladder._knee(problem, sources, [*probes, *neighbours[:2]])[0] == "heavy", "huge was asked once only"
+    assert ladder._knee(problem, sources, others) == ("lean", "the cheapest")
+
+
+def test_what_a_ranking_picked_trains(placing: tuple) -> None:
+    problem, rung, trains = placing
+    entries, _ = climb(problem, _rungs(problem, "linear_probe"))
+    places = ladder._places(problem, rung, trains, entries, "heavy")
+    assert [place.source for place in places] == ["heavy", "lean", "blind"]
+    places = ladder._places(problem, rung, trains, entries, "gone")
+    assert [place.source for place in places] == ["lean", "blind"], "the time was too short for its features"
 
 
 def test_where_nothing_was_scouted_the_cheapest_trains(placing: tuple) -> None:

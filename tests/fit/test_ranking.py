@@ -168,4 +168,4 @@ def test_the_knee_is_the_fastest_within_half_a_point() -> None:
     said = "lucky is likelier to be the best (70 % against 20 %), but takes 2.0 times as long for 0.2 points expected."
     assert said in advice(marked)
     assert "Start from quick: a linear probe on it" in advice(marked)
-    assert "; it is the best of 3 with a chance of 20 %." in advice(marked[1:])
+    assert "; frozen, it is the best of 3 with a chance of 20 %." in advice(marked[1:])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from torchgraft.core.errors import ArtifactError
-from torchgraft.fit import FitOptions, Report, Run, fit
+from torchgraft.fit import FitOptions, Report, Run, fit, plan
+from torchgraft.fit.ladder import Entry
+from torchgraft.fit.report import row_of
 from torchgraft.tasks import _labels
 
 
@@ -35,6 +39,20 @@ def test_a_notebook_shows_the_page(run: Run) -> None:
     shown = run.report._repr_html_()
     page = base64.b64decode(shown.partition("base64,")[2].partition('"')[0]).decode()
     assert page == run.report.html.read_text(encoding="utf-8")
+
+
+def test_a_row_says_why_its_backbone_trained() -> None:
+    rung = plan.Rung(method="lp_ft", source="lean", options=None, why="trains lean, the cheapest")
+    candidate = SimpleNamespace(note="epoch 5 of 5", chosen={}, history=(), sources=("tuned/lean",))
+    entry = Entry(
+        rung=rung,
+        candidate=candidate,
+        transfer=True,
+        measured=SimpleNamespace(metrics={}, rows=np.arange(3)),
+        seconds=1.0,
+    )
+    assert row_of(0, entry, chosen=False)["note"] == "epoch 5 of 5; trains lean, the cheapest"
+    assert row_of(0, replace(entry, rung=replace(rung, why="")), chosen=False)["note"] == "epoch 5 of 5"
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b'{"schema": 1', b"[1, 2]"])

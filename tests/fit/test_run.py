@@ -14,6 +14,7 @@ from torchgraft.core.errors import DataError, OptionError, StorageError, UserErr
 from torchgraft.core.journal import Journal
 from torchgraft.fit import FitOptions, fit, repeat, resume
 from torchgraft.fit import run as run_module
+from torchgraft.fit._choice import Choice
 from torchgraft.model import load
 
 
@@ -227,6 +228,16 @@ def test_what_trackers_write_is_not_in_the_folder_that_is_deleted(tmp_path: Path
     made = run_module.make_resources(sources, tmp_path / "run" / "work", Journal())
     assert made.logs == tmp_path / "run" / "curves"
     assert run_module.make_resources(sources, None, Journal()).logs is None
+
+
+def test_the_ladder_hears_what_a_ranking_picked(arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = Choice(names=(), ranking={"advice": {"backbone": "timm/cached"}})
+    monkeypatch.setattr(run_module, "choose_backbones", lambda *_, **__: choice)
+    heard: list[str] = []
+    climb = run_module.climb
+    monkeypatch.setattr(run_module, "climb", lambda *given, **more: heard.append(more["pick"]) or climb(*given, **more))
+    fit(_options(arrays, tmp_path / "run", method="majority"))
+    assert heard == ["timm/cached"]
 
 
 def test_a_missing_target_is_named(tmp_path: Path) -> None:

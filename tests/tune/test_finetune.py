@@ -55,6 +55,22 @@ def test_all_epochs_that_are_asked_for_run(hard_text):
     assert candidate.chosen["of"] == 5
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_folds_beyond_the_plan_run_where_time_is_left(hard_text, left):
+    journal, lines = Journal(), []
+    journal.once("full:test/text", lambda: {"rate": 1e-2, "epochs": 2, "folds": 1})
+    if not left:
+        journal.once("full:test/text, fold 2", lambda: False)
+    problem = hard_text(journal=journal)
+    progress = SimpleNamespace(bar=SILENT.bar, say=lines.append)
+    problem = replace(problem, resources=replace(problem.resources, progress=progress))
+    candidate = full.fit(problem, full.Options(batch=10))
+    folds = 2 if left else 1
+    assert candidate.chosen["folds"] == folds
+    assert len(candidate.rows) == sum(len(held) for _, held in problem.folds[:folds])
+    assert any("on 1 of 2 folds, more if there is time." in line for line in lines)
+
+
 def test_a_spent_budget_is_no_candidate(hard_text):
     problem = hard_text(deadline=time.monotonic() - 1)
     with pytest.raises(Skip, match="the budget has 0 s left"):

@@ -144,7 +144,8 @@ def _gone(found: Mapping[str, Any]) -> str:
     table = " Where the samples leave it open, order and chance go by the ImageNet table." * _pooled(found["backbones"])
     note = (
         '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
-        f"by the probe and the nearest neighbours together.{table} Times are of this machine. "
+        f"by the probe and the nearest neighbours together.{table} All this is of frozen networks: trained ones may "
+        "end in another order, above all far from what they were pretrained on. Times are of this machine. "
         "Alike: how sure pretraining\u2019s own classifier is of these samples.</p>"
     )
     return note + (f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else "")

@@ -32,6 +32,11 @@ class Choice:
     skipped: tuple[Skipped, ...] = ()
     ranking: Mapping[str, Any] | None = field(default=None)
 
+    @property
+    def pick(self) -> str:
+        """The backbone to start from, where there was a ranking; else empty."""
+        return self.ranking["advice"]["backbone"] if self.ranking else ""
+
 
 def choose_backbones(
     options: FitOptions, samples: Samples, *, deadline: float, progress: Progress, journal: Journal

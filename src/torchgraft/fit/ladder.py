@@ -14,6 +14,9 @@ from torchgraft.fit.plan import Rung
 from torchgraft.tasks.base import Measured
 from torchgraft.tune.base import Candidate, DenseCandidate, Problem, Skip, TooLong
 
+NEAR = 0.005
+"""So much less than the best backbone is expected to reach may be given up for a cheaper one."""
+
 _WORTH = 16
 """Mistakes of the best rung so far below which no training is begun: with half of them mended and one in eight newly
 made (8 against 2), a sign test sees no difference (p = 0.055)."""
@@ -59,13 +62,15 @@ def climb(
     problem: Problem,
     rungs: Sequence[Rung],
     *,
+    pick: str = "",
     deadline: float = float("inf"),
     progress: Progress = SILENT,
     after_each: Callable[[list[Entry]], None] = lambda entries: None,
 ) -> tuple[list[Entry], list[Skipped]]:
     """Fit and measure every rung that applies, until `deadline` (of `time.monotonic`).
 
-    `after_each` is called with the entries so far, so that the best graft is on disk whatever happens next.
+    `pick`: the backbone to train, where a ranking named one. `after_each` is called with the entries so far, so that
+    the best graft is on disk whatever happens next.
     """
     entries: list[Entry] = []
     skipped: list[Skipped] = []
@@ -77,7 +82,7 @@ def climb(
                 reason = "the budget is spent"
             reason = reason or _hopeless(problem, rung, method, entries)
             if not reason:
-                rung, entry, reason = _tried(problem, rung, method, entries)
+                rung, entry, reason = _tried(problem, rung, method, entries, pick)
                 if entry:
                     entries.append(entry)
                     with one_thread():
@@ -103,9 +108,11 @@ def _hopeless(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) ->
     )
 
 
-def _tried(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> tuple[Rung, Entry | None, str]:
+def _tried(
+    problem: Problem, rung: Rung, method, entries: Sequence[Entry], pick: str = ""
+) -> tuple[Rung, Entry | None, str]:
     """The rung on the first of its places that the time is long enough for, and what came of it, or why nothing did."""
-    places = _places(problem, rung, method, entries)
+    places = _places(problem, rung, method, entries, pick)
     for placed in places:
         try:
             return placed, _measure(problem, placed, method), ""
@@ -117,25 +124,44 @@ def _tried(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> tu
     return placed, None, reason
 
 
-def _places(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> list[Rung]:
+def _places(problem: Problem, rung: Rung, method, entries: Sequence[Entry], pick: str = "") -> list[Rung]:
     """A rung that trains, on the backbone to train, then on the cheaper ones, for where the time is too short for it.
 
-    It is the cheapest, until the probe of a costlier one beats it.
+    It is the `pick` of a ranking, or else what the ladder's own rungs say.
     """
     if rung.source is not None or not getattr(method, "TRAINS", False):
         return [rung]
     sources = list(problem.resources.backbones)
-    scout, best = registry.get("tasks", problem.task).BASE, None
-    for entry in entries:
-        scouts = entry.rung.method == scout and entry.rung.source in sources
-        if scouts and (best is None or entry.measured.beats(best.measured)):
-            best = entry
-    chosen = best.rung.source if best else sources[0]
-    if len(sources) > 1:
-        why = "no costlier one's linear probe beats its own beyond noise"
-        problem.resources.progress.say(f"{rung.method} trains {chosen}: {why}")
+    chosen, why = (pick, "the ranking's pick") if pick in sources else _knee(problem, sources, entries)
+    first = f"trains {chosen}, {why}" if len(sources) > 1 else ""
+    if first:
+        problem.resources.progress.say(f"{rung.method} {first}")
     places = sources[sources.index(chosen) :: -1]
-    return [replace(rung, source=source, options=replace(rung.options, source=source)) for source in places]
+    whys = [first] + [f"trains {source}: the time is too short for {chosen}" for source in places[1:]]
+    return [
+        replace(rung, source=source, why=why, options=replace(rung.options, source=source))
+        for source, why in zip(places, whys, strict=True)
+    ]
+
+
+def _knee(problem: Problem, sources: Sequence[str], entries: Sequence[Entry]) -> tuple[str, str]:
+    """The cheapest of `sources` (the cheapest first) within `NEAR` of the best, by the mean over the task's `SCOUTS`,
+    and why. One that lacks a scout that others have is not compared; where there are none, it is the cheapest of all.
+    """
+    task = registry.get("tasks", problem.task)
+    rungs = {(e.rung.method, e.rung.source): e.metrics[task.PRIMARY].value for e in entries if e.rung.source}
+    scouts = [scout for scout in task.SCOUTS if any((scout, source) in rungs for source in sources)]
+    reached = {
+        source: sum(rungs[scout, source] for scout in scouts) / len(scouts)
+        for source in sources
+        if scouts and all((scout, source) in rungs for scout in scouts)
+    }
+    if not reached:
+        return sources[0], "the cheapest"
+    least = max(reached.values()) - NEAR - 1e-9  # half a point to the sample is within it
+    chosen = next(source for source, value in reached.items() if value >= least)
+    by = f"of those within half a point of the best by {' and '.join(scouts)} ({100 * reached[chosen]:.1f} %)"
+    return chosen, f"the cheapest {by}"
 
 
 def _measure(problem: Problem, rung: Rung, method) -> Entry:

@@ -24,13 +24,15 @@ _TASK = "single_label"
 class Rung:
     """One thing to try: a method, on one source (None: the method takes what it needs itself), with its options.
 
-    `asked`: by name. Then it is tried even where it can hardly win.
+    `asked`: by name. Then it is tried even where it can hardly win. `why`: for people, of a source that
+    the ladder chose.
     """
 
     method: str
     source: str | None
     options: Any
     asked: bool = False
+    why: str = ""
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from torchgraft.fit._candidates import candidates, limits_of
 from torchgraft.fit._contest import SCORES, Arrays, Contest, Networks
 from torchgraft.fit._inputs import load_data
 from torchgraft.fit._race import Place, race
-from torchgraft.fit.ladder import Skipped
+from torchgraft.fit.ladder import NEAR, Skipped
 from torchgraft.fit.options import FitOptions, RankOptions
 from torchgraft.rank import linear_probe
 
@@ -32,9 +32,6 @@ MOST = 4000
 
 SIMILARITY = "confidence"
 """The score that tells how near pretraining was."""
-
-NEAR = 0.005
-"""So much less than the highest expected accuracy may be given up for speed."""
 
 FIRST = 100
 """Samples of the first round at least; 8 of each class too."""
@@ -319,5 +316,5 @@ def advice(rows: Sequence[Ranked]) -> str:
             said += f", but takes {_latency(likely) / _latency(pick):.1f} times as long for {gain:.1f} points expected"
         return said + "."
     if len(rows) > 1:
-        said += f"; it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
+        said += f"; frozen, it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
     return said + "."

@@ -176,7 +176,7 @@ def row_of(i: int, entry: Entry, *, chosen: bool) -> dict[str, Any]:
         "memory": entry.memory,
         "chosen": chosen,
         "transfer": entry.transfer,
-        "note": entry.candidate.note,
+        "note": "; ".join(filter(None, (entry.candidate.note, entry.rung.why))),
         "options": dict(entry.candidate.chosen),
         "held_out": len(entry.measured.rows),
         "training": [finite(one) for one in entry.candidate.history],

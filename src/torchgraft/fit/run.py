@@ -100,7 +100,7 @@ def _in_one_domain(options: FitOptions, path: Path, progress: Progress, clock: t
     problem = dataclasses.replace(problem, resources=make_resources(sources, path / WORK, journal, progress))
     over = problem.dense if task.POOLED else tuple(sources.backbones)
     rungs = plan.rungs(wanted, over, options.for_methods(), asked=options.method != plan.AUTO)
-    problem, entries, skipped = _climb(problem, rungs, sources, path, (start, deadline))
+    problem, entries, skipped = _climb(problem, rungs, choice.pick, sources, path, (start, deadline))
     if not entries:
         raise OptionError("no method applies: " + "; ".join(f"{one.name}: {one.reason}" for one in skipped) + ".")
     with one_thread():
@@ -146,7 +146,7 @@ def _between_domains(options: FitOptions, path: Path, progress: Progress) -> Run
 
 
 def _climb(
-    problem: Problem, rungs: list[plan.Rung], sources: Sources, path: Path, clock: tuple[float, float]
+    problem: Problem, rungs: list[plan.Rung], pick: str, sources: Sources, path: Path, clock: tuple[float, float]
 ) -> tuple[Problem, list[Entry], list[Skipped]]:
     """Climb with a live page, and the best graft so far on disk; `clock` is start and deadline of the run."""
     start, deadline = clock
@@ -161,6 +161,7 @@ def _climb(
         entries, skipped = climb(
             problem,
             rungs,
+            pick=pick,
             deadline=deadline,
             progress=progress,
             after_each=lambda so_far: _save_best(so_far, problem, sources, path, live),

@@ -6,7 +6,7 @@ A task is one file in this room, named as `Samples.task` and `report.json` name 
 - `POOLED`: whether its methods stand on pooled features; else they are given networks and read the samples themselves;
 - `BACKBONES`: how many packaged backbones are tried unasked (0: all);
 - `LADDER`: its methods, simplest first (those not named follow, by name); `BASE`: what methods that train a backbone
-  are held against, and whose rungs tell which backbone is worth training;
+  are held against; `SCOUTS`: those whose rungs tell which backbone is worth training;
 - `prepare(samples, seed, test) -> Samples`: with a split for each sample, and what was found on the way added to the
   findings; raises `DataError` where they can't be learnt from. `test`: whether a test part may be set aside;
 - `make_problem(sources, seed) -> (Problem, rows)`: every sample that is not test, and its position in the samples;

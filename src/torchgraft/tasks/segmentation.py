@@ -24,6 +24,7 @@ PRIMARY = "miou"
 POOLED = False
 BACKBONES = 1
 BASE = "pixel_probe"
+SCOUTS = ("pixel_probe",)
 LADDER = (
     "pixel_majority", "pixel_probe", "saliency_probe", "flow_probe", "backbone_fusion", "view_fusion", "decoder",
     "scene_lp_ft",

@@ -21,6 +21,7 @@ __all__ = [
     "LADDER",
     "POOLED",
     "PRIMARY",
+    "SCOUTS",
     "TITLE",
     "compare",
     "evaluate",
@@ -36,6 +37,7 @@ PRIMARY = "accuracy"
 POOLED = True
 BACKBONES = 0
 BASE = "linear_probe"
+SCOUTS = ("linear_probe", "knn")
 LADDER = ("majority", "lda", "tfidf", "linear_probe", "knn", "fusion", "contrastive", "lp_ft")
 """Simplest first: by how much is fitted on the user's labels. Means and one shared covariance (LDA) before a weight
 for each of tens of thousands of words (TF-IDF); a closed form before a penalty that is chosen; a matrix before a stored

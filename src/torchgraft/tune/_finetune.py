@@ -76,13 +76,12 @@ class _FineTuning:
         rate, epochs, folds = (decided[name] for name in ("rate", "epochs", "folds"))
         runs: list[Trained] = []
         said: dict[str, str] = {}
-        for i in range(folds):
+        for i, (fit, held) in enumerate(self.problem.folds):  # beyond the plan too: few held-out rows prove little
             if i and not another_fits(self.problem, self.key, i, runs):
                 break
-            fit, held = self.problem.folds[i]
             step = self._classifier(heads[i], fit)
             said = said or self._say(decided, step)
-            runs.append(self._train(step, fit, held, rate, epochs, f"fold {i + 1} of {folds}"))
+            runs.append(self._train(step, fit, held, rate, epochs, f"fold {i + 1} of {len(self.problem.folds)}"))
             if not self.recipe.probe and len(runs[-1].outputs) < 2:  # every attempt exploded
                 raise Skip(f"it did not train at rate {rate:.1e}: {runs[-1].history.stopped}")
             if self.recipe.probe and (i or folds == 1) and not self._best_epoch(runs)[0]:
@@ -241,9 +240,11 @@ class _FineTuning:
         policy, why = self._norm(step)
         said = {"norm": f"{policy} ({why})", "augmentation": self.said}
         said |= {name: decided[name] for name in ("range_test",) if name in decided}
+        of = len(self.problem.folds)
+        more = ", more if there is time" if decided["folds"] < of else ""
         self.resources.progress.say(
             f"{self.method}: rate {decided['rate']:.1e}, up to {decided['epochs']} epochs on {decided['folds']} of "
-            f"{len(self.problem.folds)} folds. BatchNorm {said['norm']}. {self.said[:1].upper()}{self.said[1:]}"
+            f"{of} folds{more}. BatchNorm {said['norm']}. {self.said[:1].upper()}{self.said[1:]}"
         )
         return said
 
