@@ -9,6 +9,7 @@ import pytest
 
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import SILENT
+from torchgraft.data import folds
 from torchgraft.tune import _budget, _finetune, full, lp_ft
 from torchgraft.tune._recipe import Recipe, TrainOptions
 from torchgraft.tune.base import Skip
@@ -49,9 +50,9 @@ def test_rates_are_tried_and_the_one_with_the_least_loss_is_kept(hard_text):
 
 def test_all_epochs_that_are_asked_for_run(hard_text):
     candidate = full.fit(hard_text(), full.Options(rate=1e-2, epochs=5, batch=10))
-    folds = candidate.history[:-1]
-    assert len(folds) == 2
-    assert all(len(history["legs"]) == 1 + 5 for history in folds)
+    runs = candidate.history[:-1]
+    assert len(runs) == 2
+    assert all(len(history["legs"]) == 1 + 5 for history in runs)
     assert candidate.chosen["of"] == 5
 
 
@@ -65,9 +66,8 @@ def test_folds_beyond_the_plan_run_where_time_is_left(hard_text, left):
     progress = SimpleNamespace(bar=SILENT.bar, say=lines.append)
     problem = replace(problem, resources=replace(problem.resources, progress=progress))
     candidate = full.fit(problem, full.Options(batch=10))
-    folds = 2 if left else 1
-    assert candidate.chosen["folds"] == folds
-    assert len(candidate.rows) == sum(len(held) for _, held in problem.folds[:folds])
+    assert candidate.chosen["folds"] == 1 + left
+    assert len(candidate.rows) == sum(len(held) for _, held in problem.folds[: 1 + left])
     assert any("on 1 of 2 folds, more if there is time." in line for line in lines)
 
 
@@ -144,6 +144,21 @@ def test_without_time_for_a_range_test_there_is_none(hard_text, monkeypatch):
     candidate = _finetune.fine_tune(problem, TrainOptions(epochs=2, batch=10), Recipe(probe=False), "test")
     assert candidate.chosen["rate"] == Recipe().rates[0]
     assert not [line for line in lines if "range test" in line or "trying" in line]
+
+
+def test_trials_that_would_cost_the_second_fold_are_left_out(hard_text, monkeypatch):
+    """On one fold few gains can be told from luck: the usual rate on two is worth more than the best one on one."""
+    problem, lines = hard_text(deadline=time.monotonic() + 1000), []
+    problem = replace(problem, folds=folds(problem.y, k=5, seed=0))
+    silent = SimpleNamespace(bar=SILENT.bar, say=lines.append)
+    problem = replace(problem, resources=replace(problem.resources, progress=silent))
+    cost = 1000 / (_budget.MARGIN * (60 * 8 + 2 * (48 * 8 + 12 * 9 / 3)) * 1.01)  # just enough for two folds
+    monkeypatch.setattr(_finetune._FineTuning, "_seconds_a_sample", lambda *given: cost)
+    candidate = _finetune.fine_tune(problem, TrainOptions(epochs=8, batch=10), Recipe(probe=False), "test")
+    assert _budget.plan(n=60, folds=[(48, 12)] * 5, cost=cost, left=1000, epochs=8, trials=3)["folds"] == 1
+    assert candidate.chosen["rate"] == Recipe().rates[0]
+    assert any("epochs on 2 of 5 folds" in line for line in lines)
+    assert not [line for line in lines if "trying" in line]
 
 
 def test_trials_end_where_another_one_would_leave_no_time_to_train(hard_text, monkeypatch):

@@ -124,13 +124,12 @@ class _FineTuning:
         cost = self._seconds_a_sample(heads[0], fit)
         tested = 0 if self.options.rate else _CLIMB * self.options.batch
         untried, seen = self._plan(cost, 0), {}
-        wanted = untried.get("epochs", 1)
-        if tested and self._plan(cost, 0, tested).get("epochs", 0) >= wanted:  # what costs epochs is left out
+        if tested and _as_much(self._plan(cost, 0, tested), untried):
             found = self._test_range(rates, heads[0], fit)
             rates, seen = tuple(ranks.agree(found.bounded(rates))), {"range_test": str(found)}
             self.resources.progress.say(f"{self.method}, range test of the rate: {found}. {_to_try(rates)}")
         planned = self._plan(cost, len(rates))
-        if len(rates) == 1 or planned.get("epochs", 0) < wanted:
+        if len(rates) == 1 or not _as_much(planned, untried):
             return self._plan(cost, 0) | {"rate": rates[0]} | seen
         try:
             rate, cost = self._find_rate(rates, heads[0], fit, held, planned["epochs"])
@@ -294,6 +293,11 @@ class _FineTuning:
         if found[-1][0] < found[0][0]:
             return found[-1][1:]
         return min(found[0 if self.recipe.probe else 1 :], key=lambda one: one[:2])[1:]
+
+
+def _as_much(planned: dict[str, Any], untried: dict[str, Any]) -> bool:
+    """Whether a plan that finds a rate first has the epochs of one without, and its second fold: one proves little."""
+    return planned.get("epochs", 0) >= untried.get("epochs", 1) and planned["folds"] >= min(untried["folds"], 2)
 
 
 def _to_try(rates: Sequence[float]) -> str:
