@@ -17,6 +17,11 @@ from torchgraft.tune.base import Skip
 QUICK = {"rate": 1e-2, "epochs": 3, "batch": 10}
 
 
+def _into(lines: list[str]) -> SimpleNamespace:
+    """A progress whose lines end up in `lines`."""
+    return SimpleNamespace(bar=SILENT.bar, say=lines.append)
+
+
 def test_what_is_measured_is_what_is_shipped(hard_text, alone, shipped):
     problem = alone(hard_text())
     for recipe in (Recipe(), Recipe(probe=False)):
@@ -62,9 +67,7 @@ def test_folds_beyond_the_plan_run_where_time_is_left(hard_text, left):
     journal.once("full:test/text", lambda: {"rate": 1e-2, "epochs": 2, "folds": 1})
     if not left:
         journal.once("full:test/text, fold 2", lambda: False)
-    problem = hard_text(journal=journal)
-    progress = SimpleNamespace(bar=SILENT.bar, say=lines.append)
-    problem = replace(problem, resources=replace(problem.resources, progress=progress))
+    problem = hard_text(journal=journal, progress=_into(lines))
     candidate = full.fit(problem, full.Options(batch=10))
     assert candidate.chosen["folds"] == 1 + left
     assert len(candidate.rows) == sum(len(held) for _, held in problem.folds[: 1 + left])
@@ -121,9 +124,8 @@ def test_the_norm_of_the_recipe_and_of_the_options(trained_photos):
 
 
 def test_a_range_test_comes_first_and_bounds_the_trials(hard_text, monkeypatch):
-    problem, lines = hard_text(), []
-    silent = SimpleNamespace(bar=SILENT.bar, say=lines.append)
-    problem = replace(problem, resources=replace(problem.resources, progress=silent))
+    lines: list[str] = []
+    problem = hard_text(progress=_into(lines))
     options = TrainOptions(epochs=2, batch=10)
     candidate = _finetune.fine_tune(problem, options, Recipe(probe=False, rates=(1e-2, 1e-3, 1e3)), "test")
     said = next(line for line in lines if "range test" in line)
@@ -136,9 +138,8 @@ def test_a_range_test_comes_first_and_bounds_the_trials(hard_text, monkeypatch):
 
 
 def test_without_time_for_a_range_test_there_is_none(hard_text, monkeypatch):
-    problem, lines = hard_text(deadline=time.monotonic() + 1000), []
-    silent = SimpleNamespace(bar=SILENT.bar, say=lines.append)
-    problem = replace(problem, resources=replace(problem.resources, progress=silent))
+    lines: list[str] = []
+    problem = hard_text(deadline=time.monotonic() + 1000, progress=_into(lines))
     cost = 1000 / (_budget.MARGIN * (60 * 2 + 2 * (30 * 2 + 30 * 3 / 3)) * 1.01)  # just enough to train
     monkeypatch.setattr(_finetune._FineTuning, "_seconds_a_sample", lambda *given: cost)
     candidate = _finetune.fine_tune(problem, TrainOptions(epochs=2, batch=10), Recipe(probe=False), "test")
@@ -148,10 +149,9 @@ def test_without_time_for_a_range_test_there_is_none(hard_text, monkeypatch):
 
 def test_trials_that_would_cost_the_second_fold_are_left_out(hard_text, monkeypatch):
     """On one fold few gains can be told from luck: the usual rate on two is worth more than the best one on one."""
-    problem, lines = hard_text(deadline=time.monotonic() + 1000), []
+    lines: list[str] = []
+    problem = hard_text(deadline=time.monotonic() + 1000, progress=_into(lines))
     problem = replace(problem, folds=folds(problem.y, k=5, seed=0))
-    silent = SimpleNamespace(bar=SILENT.bar, say=lines.append)
-    problem = replace(problem, resources=replace(problem.resources, progress=silent))
     cost = 1000 / (_budget.MARGIN * (60 * 8 + 2 * (48 * 8 + 12 * 9 / 3)) * 1.01)  # just enough for two folds
     monkeypatch.setattr(_finetune._FineTuning, "_seconds_a_sample", lambda *given: cost)
     candidate = _finetune.fine_tune(problem, TrainOptions(epochs=8, batch=10), Recipe(probe=False), "test")
@@ -178,9 +178,7 @@ def test_trials_end_where_another_one_would_leave_no_time_to_train(hard_text, mo
 def test_where_no_trial_beats_the_start_the_usual_rate_is_taken(hard_text):
     """A rate at which nothing happens loses least, and is no good. Trials have no repairs: each speaks for itself."""
     lines: list[str] = []
-    problem = hard_text()
-    progress = SimpleNamespace(bar=SILENT.bar, say=lines.append)
-    problem = replace(problem, resources=replace(problem.resources, progress=progress))
+    problem = hard_text(progress=_into(lines))
     candidate = _finetune.fine_tune(problem, TrainOptions(epochs=3, batch=10), Recipe(rates=(2.0, 1e-30)), "test")
     assert candidate.chosen["rate"] >= 0.1
     assert not [line for line in lines if "trying" in line and "multiplied by" in line]
