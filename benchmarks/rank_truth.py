@@ -78,7 +78,7 @@ def _key(row: dict) -> tuple:
 
 def _accuracy(drawn: Draw, backbone: str, rate: float | None) -> dict:
     """Test accuracy of the linear probe and of LP-FT, the CPU seconds of each fit, epochs, and rate (found if None)."""
-    problem, sources = _problem(drawn, backbone)
+    problem, sources = problem_of(drawn, backbone)
     test = sources.samples.take(np.flatnonzero(sources.samples.split == "test"))
     row = {}
     for name, fit in (("probe", _probe), ("lp_ft", lambda problem: _lp_ft(problem, rate))):
@@ -93,7 +93,7 @@ def _accuracy(drawn: Draw, backbone: str, rate: float | None) -> dict:
 
 def seconds_an_epoch(drawn: Draw, backbone: str) -> float:
     """CPU seconds that one epoch of that LP-FT takes now: machines, and hours of one machine, differ."""
-    problem, _ = _problem(drawn, backbone)
+    problem, _ = problem_of(drawn, backbone)
     tuning, everything = _FineTuning(problem, lp_ft.Options(), Recipe(), "lp_ft"), np.arange(len(problem.y))
     step = tuning._classifier(tuning._heads(everything)[-1], everything)
     start = time.process_time()
@@ -101,7 +101,8 @@ def seconds_an_epoch(drawn: Draw, backbone: str) -> float:
     return time.process_time() - start
 
 
-def _problem(drawn: Draw, backbone: str) -> tuple[Problem, Sources]:
+def problem_of(drawn: Draw, backbone: str) -> tuple[Problem, Sources]:
+    """What methods are given for a draw, under one backbone."""
     sources = gather(drawn.samples, (backbone,), engine="torch", deadline=float("inf"), progress=SILENT)
     problem, _ = make_problem(sources, drawn.seed)
     return replace(problem, resources=make_resources(sources, None, Journal())), sources

@@ -15,6 +15,7 @@ from torchgraft.adapt import net_of, unfit, with_network
 from torchgraft.backbones import timm
 from torchgraft.features import compose
 from torchgraft.features.mapping import L2, PCA, Affine, Chain, Identity, Standardise
+from torchgraft.features.pooling import width
 from torchgraft.model import Graft, KNNHead, LinearHead, MlpHead, Part, Tuned
 
 
@@ -57,6 +58,16 @@ def mapped(backbone: backbones.Backbone) -> list[tuple[object, object]]:
     ]  # fmt: skip
 
 
+def of_levels(backbone: backbones.Backbone) -> Graft:
+    rng, d = np.random.default_rng(0), width(backbone, "levels")
+    about = {**backbone.describe(), "name": "levels/net", "base": backbone.name, "pooling": "levels"}
+    return replace(
+        graft(backbone, Identity(), LinearHead(rng.normal(size=(3, d)), rng.normal(size=3))),
+        parts=(Part("levels/net", Standardise.fit(rng.normal(size=(40, d)))),),
+        backbones={"levels/net": about},
+    )
+
+
 def images(n: int = 6) -> torch.Tensor:
     return torch.randint(0, 255, (n, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -71,6 +82,27 @@ def test_the_network_says_what_the_graft_says(backbone: backbones.Backbone) -> N
             logits = net_of(one).eval().logits((images(),)).numpy()
         wanted = head.logits(mapping.transform(z)) / 2
         np.testing.assert_allclose(logits, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_graft_on_levels_learns_on_and_comes_back(backbone: backbones.Backbone) -> None:
+    one = of_levels(backbone)
+    assert unfit(one) == ""
+    net = net_of(one).eval()
+    with torch.no_grad():
+        z = compose(backbone, "levels")(images()).numpy()
+        logits = net.logits((images(),)).numpy()
+        next(net.network[0].module.parameters()).add_(0.1)
+    wanted = one.head.logits(one.parts[0].mapping.transform(z)) / 2
+    np.testing.assert_allclose(logits, wanted, rtol=1e-3, atol=1e-3)
+    changed = with_network(one, net, method="tent")
+    (part,), (tuned,) = changed.parts, changed.tuned.values()
+    assert part.source == f"tuned/{backbone.name}"
+    assert changed.backbones[part.source]["pooling"] == "levels"
+    assert len(tuned.arrays) == 1 and next(iter(tuned.arrays)) in backbone.module.state_dict()
+    with torch.no_grad():
+        again = compose(changed.loaded[part.source], "levels")(images()).numpy()
+        np.testing.assert_allclose(net.network[0](images()).numpy(), again, rtol=1e-4, atol=1e-4)
+    assert np.abs(again - z).max() > 1e-3
 
 
 def test_what_changed_comes_back_and_nothing_else(backbone: backbones.Backbone) -> None:

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from torchgraft.core.errors import OptionError
-from torchgraft.features._pool_modules import MapPool, TokenPool
+from torchgraft import backbones
+from torchgraft.core.errors import OptionError, UserError
+from torchgraft.features import compose
+from torchgraft.features._pool_modules import LevelPool, MapPool, TokenPool
 from torchgraft.features.pooling import choices, pool, resolve, width
 
 MAP = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]], [[-1.0, 0.0], [0.0, 2.0]]]])  # 1 x 2 x 2 x 2
@@ -26,6 +28,45 @@ def test_gem_lies_between_mean_and_maximum() -> None:
     z = torch.rand(4, 3, 5, 5) + 0.1
     torch.testing.assert_close(MapPool("gem", p=1)(z), MapPool("avg")(z))
     torch.testing.assert_close(MapPool("gem", p=200)(z), MapPool("max")(z), rtol=0.03, atol=0)
+
+
+def test_levels_by_hand() -> None:
+    first, other = torch.full((1, 1, 4, 4), 9.0), torch.tensor([[[[2.0, 4.0]]]])
+    # of 1 3 5 7: mean 4, deviations 3 1 1 3, so the variance is 5; of -1 0 0 2: mean 1/4, variance 5/4 - 1/16
+    by_hand = [4.0, 0.25, 7.0, 2.0, 5.0**0.5, 1.1875**0.5, 3.0, 4.0, 1.0]
+    torch.testing.assert_close(LevelPool()([first, MAP, other]), torch.tensor([by_hand]))
+
+
+def test_levels_of_maps_that_do_not_vary_and_their_gradient() -> None:
+    z = torch.full((1, 2, 3, 3), 5.0, requires_grad=True)
+    found = LevelPool()([z, z])
+    torch.testing.assert_close(found.detach(), torch.tensor([[5.0, 5, 5, 5, 0, 0] * 2]), rtol=0, atol=1e-5)
+    found.sum().backward()
+    assert torch.isfinite(z.grad).all()
+
+
+def test_levels_of_a_real_network_are_those_of_its_blocks() -> None:
+    backbone = backbones.load("packaged/efficientnet_lite0")
+    x = torch.randint(0, 255, (2, 224, 224, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    seen = []
+    places = [backbone.module.blocks[i].register_forward_hook(lambda _, __, z: seen.append(z)) for i in (10, 15)]
+    with torch.no_grad():
+        backbone.module((x.permute(0, 3, 1, 2) - 127.0) / 128)
+        for place in places:
+            place.remove()
+        found = compose(backbone, "levels")(x)
+    assert [tuple(z.shape[1:]) for z in seen] == [(112, 14, 14), (320, 7, 7)]
+    wanted = [one for z in seen for one in (z.mean((2, 3)), z.amax((2, 3)), z.flatten(2).std(2, correction=0))]
+    torch.testing.assert_close(found, torch.cat(wanted, 1), rtol=1e-4, atol=1e-4)
+    assert found.shape[1] == width(backbone, "levels")
+
+
+def test_levels_need_a_network_that_has_them(photo_backbone, text_backbone) -> None:
+    assert resolve(photo_backbone, "levels") == "levels"
+    with pytest.raises(UserError, match="no maps at several strides"):
+        width(photo_backbone, "levels")
+    with pytest.raises(OptionError, match="'levels' doesn't fit test/text, which gives tokens"):
+        pool(text_backbone, "levels")
 
 
 def test_token_pools_by_hand() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from torchgraft.core.errors import DataError
@@ -30,3 +31,13 @@ def test_samples_that_cannot_be_read_are_told(as_samples, photo_backbone, tmp_pa
     broken = as_samples([tmp_path / "missing-1.png", tmp_path / "missing-2.png"], "image")
     with pytest.raises(DataError, match="none of the first 2 samples can be read"):
         module.speed(broken, photo_backbone)
+
+
+def test_a_few_tell_what_all_would_take(as_samples, text_backbone, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TORCHGRAFT_CACHE", str(tmp_path))
+    samples = as_samples([f"{'a' * (i % 9)} {'b' * i}" for i in range(600)], "text")
+    assert 0.0 < module.expected_seconds(samples, text_backbone, engine="torch") < 60.0
+    again = module.expected_seconds(samples, text_backbone, engine="torch")
+    assert again == 0.0, "what is in the store costs nothing"
+    few = samples.take(np.arange(511))
+    assert module.expected_seconds(few, text_backbone) == 0.0, "few samples are not worth the measurement"

@@ -16,7 +16,7 @@ from torchgraft.evaluate import softmax
 from torchgraft.fit import ladder, plan
 from torchgraft.fit.ladder import Entry, climb
 from torchgraft.model import assemble
-from torchgraft.tune import lda, linear_probe
+from torchgraft.tune import lda, levels, linear_probe
 from torchgraft.tune.base import Problem, Resources, Skip, TooLong, take
 
 
@@ -115,7 +115,8 @@ def test_training_is_not_begun_where_it_could_not_be_shown_to_pay(problem: Probl
     rung = plan.Rung(method="lp_ft", source=None, options=None)
     assert f"wrong on {wrong} of 90" in ladder._hopeless(problem, rung, trains, [entry])
     assert ladder._hopeless(problem, replace(rung, asked=True), trains, [entry]) == "", "asked for by name"
-    assert ladder._hopeless(problem, rung, lda, [entry]) == "", "it trains nothing"
+    assert f"wrong on {wrong} of 90" in ladder._hopeless(problem, rung, levels, [entry])
+    assert ladder._hopeless(problem, rung, lda, [entry]) == "", "it runs no backbone"
     few = replace(entry.measured, rows=np.arange(9), y=np.zeros(9, int), probabilities=np.eye(3)[np.zeros(9, int)])
     part = replace(entry, measured=few)
     assert ladder._hopeless(problem, rung, trains, [part]) == "", "few answers have few mistakes"
@@ -145,6 +146,9 @@ def test_what_trains_begins_on_the_cheapest_within_half_a_point(placing: tuple) 
     assert [place.options.source for place in places] == ["lean", "blind"]
     assert places[0].why.startswith("trains lean, the cheapest of those within half a point of the best by linear")
     assert places[1].why == "trains blind: the time is too short for lean"
+    (looks, cheaper) = ladder._places(problem, rung, levels, entries)
+    assert looks.why.startswith("looks through lean, the cheapest of those within half a point of the best by linear")
+    assert cheaper.why == "looks through blind: the time is too short for lean"
     alone = replace(problem, resources=replace(problem.resources, backbones={"lean": None}))
     assert [place.why for place in ladder._places(alone, rung, trains, entries)] == [""], "there was no choice"
 

@@ -23,6 +23,11 @@ def test_a_method_that_trains_gives_one_rung_and_is_told_its_settings() -> None:
     assert (rung.source, rung.options.rate, rung.options.epochs) == (None, 1e-3, 2)
 
 
+def test_a_method_that_looks_again_gives_one_rung_too() -> None:
+    (rung,) = plan.rungs(("levels",), ("packaged/a", "packaged/b"), {"class_weight": "none"})
+    assert (rung.name, rung.source) == ("levels", None)
+
+
 def test_a_setting_that_no_method_knows_gets_a_near_miss() -> None:
     with pytest.raises(OptionError, match=r"setting 'layer_dekay'. Did you mean 'layer_decay'"):
         plan.rungs(("lda", "lp_ft"), ("packaged/a",), {"class_weight": "none", "layer_dekay": 0.5})

@@ -112,7 +112,7 @@ def test_a_backbone_of_another_kind_is_refused(texts: Callable) -> None:
 
 
 def test_a_budget_too_short_takes_a_part_and_one_backbone(texts: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sources, "_pilot", lambda samples, backbone, engine: 400.0)
+    monkeypatch.setattr(_sources, "expected_seconds", lambda samples, backbone, engine: 400.0)
     sources = _gather(texts(1000), "test/a", "test/bb", left=100.0)
     assert 180 < len(sources.samples) < 340, "about a quarter"
     assert sources.blocks["test/a"].shape == (len(sources.samples), 4)
@@ -125,14 +125,6 @@ def test_a_budget_too_short_takes_a_part_and_one_backbone(texts: Callable, monke
     assert skipped.reason.startswith("its features would take 400 s, the budget has ")
 
 
-def test_the_pilot_measures_a_rate(texts: Callable) -> None:
-    samples, backbone = texts(600), _text("test/a")
-    expected = _sources._pilot(samples, backbone, "torch")
-    assert 0.0 < expected < 60.0
-    assert _sources._pilot(samples, backbone, "torch") == 0.0, "what is in the store costs nothing"
-    assert _sources._pilot(texts(511), backbone, "torch") == 0.0, "few samples are not worth a pilot"
-
-
 def test_a_spent_budget_still_gives_the_first_backbone(texts: Callable) -> None:
     sources = _gather(texts(40), "test/a", "test/bb", left=-5.0)
     assert sources.blocks["test/a"].shape == (40, 4)
@@ -142,7 +134,7 @@ def test_a_spent_budget_still_gives_the_first_backbone(texts: Callable) -> None:
 
 
 def test_what_fits_into_the_last_second_is_taken_whole(texts: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sources, "_pilot", lambda samples, backbone, engine: 0.5)
+    monkeypatch.setattr(_sources, "expected_seconds", lambda samples, backbone, engine: 0.5)
     sources = _gather(texts(40), "test/a", left=0.1)
     assert len(sources.samples) == 40
     assert not sources.findings

@@ -17,7 +17,8 @@ from torchgraft.tune._path import take
 METHODS = registry.names("tune")
 DENSE = tuple(name for name in METHODS if getattr(registry.get("tune", name), "TASK", "") == "segmentation")
 TRAINED = tuple(n for n in METHODS if n not in DENSE and getattr(registry.get("tune", n), "TRAINS", False))
-FITTED = tuple(name for name in METHODS if name not in (*TRAINED, *DENSE))
+LOOKING = tuple(name for name in METHODS if getattr(registry.get("tune", name), "LOOKS", False))
+FITTED = tuple(name for name in METHODS if name not in (*TRAINED, *DENSE, *LOOKING))
 
 
 def test_every_method_has_a_test():

@@ -52,7 +52,8 @@ def with_network(graft: Graft, net: Net, *, method: str) -> Graft:
     part = graft.parts[0]
     own = graft.tuned.get(part.source)
     base = backbones.load(own.base) if own else graft.loaded[part.source]
-    tuned = Tuned.of(base, net.network[0].module)
+    module = net.network[0].module
+    tuned = Tuned.of(base, module.module if isinstance(module, backbones.Levels) else module)
     about: Mapping[str, Any] = {
         **graft.backbones[part.source], "name": tuned.name, "base": base.name, "revision": tuned.digest
     }  # fmt: skip

@@ -19,6 +19,8 @@ from torchgraft.core.types import Preprocessing
 if TYPE_CHECKING:
     from torch import nn
 
+    from torchgraft.backbones._levels import Levels
+
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
@@ -96,6 +98,13 @@ class Backbone:
     def network(self) -> Network:
         """What `build` made, once."""
         return self.build()
+
+    @cached_property
+    def levels(self) -> Levels:
+        """Its maps at each stride, of a copy of the network. Raises `UserError` where it has none (see `Levels`)."""
+        from torchgraft.backbones._levels import Levels  # loads torch
+
+        return Levels.of(self)
 
     @property
     def module(self) -> nn.Module:

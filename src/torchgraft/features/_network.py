@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from torchgraft.backbones import Backbone
 from torchgraft.core.types import ImagePreprocessing
-from torchgraft.features.pooling import pool
+from torchgraft.features.pooling import LEVELS, pool
 
 
 class ImageNetwork(nn.Module):
-    """B x H x W x 3 uint8 -> B x D float32: (x / 255 - mean) / std, the backbone, the pooling.
+    """B x H x W x 3 uint8 -> B x D float32: (x / 255 - mean) / std, the backbone (or its levels), the pooling.
 
     Channels come last because decoders write them so; permuted, this is the layout that convolutions like best.
     """
@@ -44,8 +44,11 @@ class TextNetwork(nn.Module):
 
 
 def compose(backbone: Backbone, pooling: str) -> nn.Module:
-    """Preprocessing, backbone and pooling as one module in eval mode; it shares the backbone's weights."""
+    """Preprocessing, backbone and pooling as one module in eval mode; it shares weights with `backbone.module`, or with
+    `backbone.levels` where these are pooled.
+    """
     pooled = pool(backbone, pooling)
     if backbone.modality == "text":
         return TextNetwork(backbone.module, pooled).eval()
-    return ImageNetwork(backbone.module, pooled, backbone.preprocessing).eval()
+    module = backbone.levels if pooling == LEVELS else backbone.module
+    return ImageNetwork(module, pooled, backbone.preprocessing).eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,19 @@ class MapPool(nn.Module):
         if self.name == "avgmax":
             return torch.cat([z.mean((2, 3)), z.amax((2, 3))], dim=1)
         return z.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
+
+
+class LevelPool(nn.Module):
+    """Maps B x C_l x h_l x w_l at every stride -> B x 3 (C_1 + C_2), of the last two.
+
+    Of each map the mean over its places, the largest value, and the standard deviation (of all places, not of a
+    sample of them). A map of one place has the spread 0. After Evci et al., "Head2Toe: Utilizing Intermediate
+    Representations for Better Transfer Learning", ICML 2022, which takes means of all layers.
+    """
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Pooled features."""
+        return torch.cat([one for z in maps[-2:] for one in (z.mean((2, 3)), z.amax((2, 3)), _spread(z))], dim=1)
 
 
 class TokenPool(nn.Module):
@@ -60,6 +75,11 @@ class TokenPool(nn.Module):
             return z.mean(1)
         weight = mask[:, self.prefix :].unsqueeze(-1).to(z.dtype)  # B x T x 1
         return (z * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def _spread(z: Tensor) -> Tensor:
+    off = z - z.mean((2, 3), keepdim=True)
+    return (off * off).mean((2, 3)).clamp(min=1e-12).sqrt()  # sqrt has no gradient at 0
 
 
 def _last(z: Tensor, mask: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 | backbone gives | pooling |
 |---|---|
 | a map | avg, max, avgmax (both), gem (generalised mean, p = 3) |
+| maps at every stride (`Backbone.levels`) | levels (mean, maximum and spread of the last two) |
 | tokens of a text | mean (under the mask), cls (the first), clsmean (both), last (of a causal model) |
 | tokens of an image | mean (of the patches); with a class token cls, clsmean |
 
@@ -23,25 +24,36 @@ _MAP = ("avg", "max", "avgmax", "gem")
 _TOKENS = ("mean", "cls", "clsmean", "last")
 _TWICE = ("avgmax", "clsmean")
 
+LEVELS = "levels"
+"""The pooling that reads more of a network than its last map, so it is never a backbone's own."""
+
 
 def pool(backbone: Backbone, name: str | None = None) -> nn.Module:
     """The pooling `name` (None: the backbone's own) for this backbone.
 
     Raises `OptionError` where no pooling has that name or it doesn't fit what the backbone gives.
     """
-    from torchgraft.features._pool_modules import MapPool, TokenPool
+    from torchgraft.features._pool_modules import LevelPool, MapPool, TokenPool
 
     name = resolve(backbone, name)
+    if name == LEVELS:
+        return LevelPool()
     return MapPool(name) if backbone.layout == "map" else TokenPool(name, backbone.prefix)
 
 
 def width(backbone: Backbone, name: str | None = None) -> int:
-    """D, the number of values per sample after pooling: C or, for avgmax and clsmean, 2C. Raises like `pool`."""
-    return backbone.width * (2 if resolve(backbone, name) in _TWICE else 1)
+    """D, the number of values per sample after pooling: C, of avgmax and clsmean 2C, of levels 3 (C_1 + C_2).
+
+    Raises like `pool`, and for levels of a network that has none `UserError`.
+    """
+    name = resolve(backbone, name)
+    if name == LEVELS:
+        return 3 * sum(backbone.levels.channels[-2:])
+    return backbone.width * (2 if name in _TWICE else 1)
 
 
 def choices(backbone: Backbone) -> tuple[str, ...]:
-    """The poolings that fit this backbone."""
+    """The poolings of what this backbone gives."""
     if backbone.layout == "map":
         return _MAP
     if backbone.modality == "text":
@@ -58,10 +70,10 @@ def resolve(backbone: Backbone, name: str | None = None) -> str:
     known = choices(backbone)
     if wanted == "avg" and backbone.layout == "tokens":
         return "mean"
-    if wanted in known:
+    if wanted in known or (wanted == LEVELS and backbone.layout == "map"):
         return wanted
     given = "a map" if backbone.layout == "map" else "tokens"
-    if wanted in _MAP + _TOKENS:
+    if wanted in (*_MAP, *_TOKENS, LEVELS):
         reason = f"pooling '{wanted}' doesn't fit {backbone.name}, which gives {given}{_prefix_note(backbone, wanted)}."
     else:
         reason = f"there is no pooling '{wanted}'.{did_you_mean(wanted, known)}"

@@ -1,4 +1,4 @@
-"""How fast a backbone is on this machine: one sample at a time, and many."""
+"""How fast a backbone is on this machine: one sample at a time, many, and how long all of them would take."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from torchgraft.data import Samples
 from torchgraft.features._batches import source, typical
 from torchgraft.features._threads import cores, in_order, one_thread_each
 from torchgraft.features.engine import ENGINES, choose
+from torchgraft.features.extract import extract
 from torchgraft.features.pooling import resolve
 
 _ASKED = 64
-"""Samples that are read at most."""
+"""Samples that are measured at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,21 @@ def speed(samples: Samples, backbone: Backbone, *, engine: str = "auto", repeats
         latencies = [took for took, done in (_timed(run, item) for item in alone) if done]
         took, done = _timed(lambda items: sum(in_order(run, items, cores())), batches_at)
     return Speed(latency=float(np.median(latencies)), throughput=done / took, engine=runner.name)
+
+
+def expected_seconds(
+    samples: Samples, backbone: Backbone, *, engine: str = "auto", pooling: str | None = None
+) -> float:
+    """Wall time that features of all samples would take, by the rate of a few; 0 where there are few.
+
+    Those few stay in the store, so the time is not lost. Raises like `extract`.
+    """
+    if len(samples) < 8 * _ASKED:
+        return 0.0
+    some = samples.take(np.linspace(0, len(samples) - 1, _ASKED).astype(int))
+    one = extract(some, backbone, engine=engine, pooling=pooling)
+    # the network is built again for the rest, but once: only what each sample takes grows with their number
+    return one.seconds + one.computing / one.computed * len(samples) if one.computed else 0.0
 
 
 def _timed(run: Callable[[Any], int], item: Any) -> tuple[float, int]:

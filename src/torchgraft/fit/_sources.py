@@ -14,10 +14,8 @@ from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.journal import Journal
 from torchgraft.core.progress import Progress
 from torchgraft.data import Finding, Samples
+from torchgraft.features.speed import expected_seconds
 from torchgraft.fit.ladder import Skipped
-
-_PILOT = 64
-"""Samples whose extraction is timed before the rest is begun; they stay in the store, so the time is not lost."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +67,7 @@ def gather(
             continue
         expected, left = journal.once(
             f"features:{name}",
-            lambda: [_pilot(samples, backbone, engine), deadline - time.monotonic()],  # noqa: B023 - called at once
+            lambda: [expected_seconds(samples, backbone, engine=engine), deadline - time.monotonic()],  # noqa: B023 - called at once
             together=False,
         )
         if expected > left and found:
@@ -103,16 +101,6 @@ def _together(samples: Samples, found: dict, used: dict, findings: list, skipped
         engines={name: one.engine for name, one in found.items()},
         backbones=used,
     )
-
-
-def _pilot(samples: Samples, backbone: backbones.Backbone, engine: str) -> float:
-    """Seconds that all samples would take, by the rate of a few; 0 where there are few."""
-    if len(samples) < 8 * _PILOT:
-        return 0.0
-    some = samples.take(np.linspace(0, len(samples) - 1, _PILOT).astype(int))
-    one = features.extract(some, backbone, engine=engine)
-    # the network is built again for the rest, but once: only what each sample takes grows with their number
-    return one.seconds + one.computing / one.computed * len(samples) if one.computed else 0.0
 
 
 def _part_of(samples: Samples, share: float) -> tuple[Samples, Finding]:

@@ -10,7 +10,7 @@ from torchgraft.core import ranks, registry
 from torchgraft.core.progress import SILENT, Progress
 from torchgraft.core.runtime import one_thread, peak_memory
 from torchgraft.core.types import Result
-from torchgraft.fit.plan import Rung
+from torchgraft.fit.plan import Rung, runs_backbone
 from torchgraft.tasks.base import Measured
 from torchgraft.tune.base import Candidate, DenseCandidate, Problem, Skip, TooLong
 
@@ -18,8 +18,8 @@ NEAR = 0.005
 """So much less than the best backbone is expected to reach may be given up for a cheaper one."""
 
 _WORTH = 16
-"""Mistakes of the best rung so far below which no training is begun: with half of them mended and one in eight newly
-made (8 against 2), a sign test sees no difference (p = 0.055)."""
+"""Mistakes of the best rung so far below which no backbone is run again: with half of them mended and one in eight
+newly made (8 against 2), a sign test sees no difference (p = 0.055)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,8 +94,8 @@ def climb(
 
 
 def _hopeless(problem: Problem, rung: Rung, method, entries: Sequence[Entry]) -> str:
-    """Why training a backbone can't be shown to pay, whatever came of it; empty where it may."""
-    if rung.asked or not getattr(method, "TRAINS", False) or not entries:
+    """Why running a backbone again can't be shown to pay, whatever came of it; empty where it may."""
+    if rung.asked or not runs_backbone(method) or not entries:
         return ""
     # a rung that answered a part of the held-out rows has few mistakes for that alone
     whole = [e for e in entries if len(e.measured.rows) == len(problem.held_out)]
@@ -125,19 +125,20 @@ def _tried(
 
 
 def _places(problem: Problem, rung: Rung, method, entries: Sequence[Entry], pick: str = "") -> list[Rung]:
-    """A rung that trains, on the backbone to train, then on the cheaper ones, for where the time is too short for it.
+    """A rung that runs a backbone, on the one to take, then on the cheaper ones, for where the time is too short.
 
     It is the `pick` of a ranking, or else what the ladder's own rungs say.
     """
-    if rung.source is not None or not getattr(method, "TRAINS", False):
+    if rung.source is not None or not runs_backbone(method):
         return [rung]
     sources = list(problem.resources.backbones)
     chosen, why = (pick, "the ranking's pick") if pick in sources else _knee(problem, sources, entries)
-    first = f"trains {chosen}, {why}" if len(sources) > 1 else ""
+    verb = "trains" if getattr(method, "TRAINS", False) else "looks through"
+    first = f"{verb} {chosen}, {why}" if len(sources) > 1 else ""
     if first:
         problem.resources.progress.say(f"{rung.method} {first}")
     places = sources[sources.index(chosen) :: -1]
-    whys = [first] + [f"trains {source}: the time is too short for {chosen}" for source in places[1:]]
+    whys = [first] + [f"{verb} {source}: the time is too short for {chosen}" for source in places[1:]]
     return [
         replace(rung, source=source, why=why, options=replace(rung.options, source=source))
         for source, why in zip(places, whys, strict=True)

@@ -100,11 +100,17 @@ def methods(asked: str, task: str = _TASK) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=simplicity))
 
 
+def runs_backbone(method: Any) -> bool:
+    """Whether it runs a backbone over the samples, which takes its time: to train it, or to look at more of it."""
+    return any(getattr(method, name, False) for name in ("TRAINS", "LOOKS"))
+
+
 def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any], *, asked: bool = False) -> list[Rung]:
     """The rungs of `names` over `sources` (simplest backbone first).
 
-    A method whose options have a `source` gives a rung for each source; one that trains, or has no such option, gives
-    one. `values` are options that every method which knows them is given; raises `OptionError` where none knows one.
+    A method whose options have a `source` gives a rung for each source; one that runs a backbone itself, or has no such
+    option, gives one. `values` are options that every method which knows them is given; raises `OptionError` where none
+    knows one.
     """
     found = []
     fields = {field for name in names for field in registry.get("tune", name).Options.__dataclass_fields__}
@@ -119,7 +125,7 @@ def rungs(names: Sequence[str], sources: Sequence[str], values: dict[str, Any], 
         kind = registry.get("tune", name).Options
         fields = kind.__dataclass_fields__
         own = {key: value for key, value in values.items() if key in fields}
-        each = "source" in fields and not getattr(registry.get("tune", name), "TRAINS", False)
+        each = "source" in fields and not runs_backbone(registry.get("tune", name))
         for source in sources if each else (None,):
             given = own | ({"source": source} if source else {})
             options = core_options.build(kind, given, where=name)

@@ -97,7 +97,8 @@ def _in_one_domain(options: FitOptions, path: Path, progress: Progress, clock: t
             journal=journal,
         )
     extracted, (problem, rows) = time.monotonic(), task.make_problem(sources, options.seed)
-    problem = dataclasses.replace(problem, resources=make_resources(sources, path / WORK, journal, progress))
+    resources = make_resources(sources, path / WORK, journal, progress, engine=options.engine)
+    problem = dataclasses.replace(problem, resources=resources)
     over = problem.dense if task.POOLED else tuple(sources.backbones)
     rungs = plan.rungs(wanted, over, options.for_methods(), asked=options.method != plan.AUTO)
     problem, entries, skipped = _climb(problem, rungs, choice.pick, sources, path, (start, deadline))
@@ -197,13 +198,16 @@ def _stored(run_file: Path) -> FitOptions:
     return core_options.build(FitOptions, values, where=str(run_file))
 
 
-def make_resources(sources: Sources, folder: Path | None, journal: Journal, progress: Progress = SILENT) -> Resources:
-    """What methods that train a backbone may use; `folder` is that of checkpoints, in the run's own (None: nowhere)."""
+def make_resources(
+    sources: Sources, folder: Path | None, journal: Journal, progress: Progress = SILENT, *, engine: str = "auto"
+) -> Resources:
+    """What methods that run a backbone may use; `folder` is that of checkpoints, in the run's own (None: nowhere)."""
     return Resources(
         backbones=sources.backbones,
         poolings={name: about["pooling"] for name, about in sources.about.items()},
         folder=folder,
         logs=folder.parent / CURVES if folder else None,
+        engine=engine,
         journal=journal,
         progress=progress,
     )

@@ -78,9 +78,9 @@ class Graft:
     """Backbone + neck + head, calibrated: p = softmax(logits / temperature) over `classes`.
 
     `backbones` holds, for each source that is a backbone, what it was when the head was fitted (name, revision,
-    pooling, licence, width); `tuned` the weights of those that were trained further. A sample whose largest probability
-    is under `threshold` is abstained on. `prior` holds the C class frequencies that its probabilities assume (empty:
-    not known).
+    pooling, licence, width; `base` where it is a backbone trained further, or pooled in another way); `tuned` the
+    weights of those that were trained further. A sample whose largest probability is under `threshold` is abstained on.
+    `prior` holds the C class frequencies that its probabilities assume (empty: not known).
     """
 
     parts: tuple[Part, ...]
@@ -144,7 +144,10 @@ class Graft:
     @cached_property
     def loaded(self) -> dict[str, Backbone]:
         """The backbones themselves. Raises `ArtifactError` where one has other weights than the head was fitted on."""
-        return {name: loaded(name, self.tuned.get(name), about["revision"]) for name, about in self.backbones.items()}
+        return {
+            name: loaded(about.get("base", name), self.tuned.get(name), about["revision"])
+            for name, about in self.backbones.items()
+        }
 
     def save(self, path: str | Path, *, check: Samples | None = None, card: str = "") -> None:
         """Write the graft into the folder `path`. The outputs for `check`, a few samples, are verified at load."""

@@ -60,6 +60,7 @@ def refit(problem: Problem, entry: Any, part: np.ndarray) -> np.ndarray:
             classes=problem.classes,
             folds=((np.arange(len(rows)), np.arange(len(rows), len(both))),),
             seed=problem.seed,
+            resources=problem.resources,
         )
         candidate = registry.get("tune", entry.rung.method).fit(small, entry.rung.options)
         right.append(candidate.logits.argmax(1) == problem.y[held])
@@ -73,7 +74,7 @@ def _test(outcome: Any) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         return None, []
     part = samples.take(rows)
     graft = outcome.graft
-    if graft.tuned:  # its features are not among those that the ladder stands on
+    if not set(graft.backbones) <= set(outcome.sources.blocks):  # the ladder does not stand on its features
         probabilities = graft.predict(part).probabilities
     else:
         blocks = {name: take(values, rows) for name, values in outcome.sources.blocks.items()}

@@ -38,10 +38,11 @@ POOLED = True
 BACKBONES = 0
 BASE = "linear_probe"
 SCOUTS = ("linear_probe", "knn")
-LADDER = ("majority", "lda", "tfidf", "linear_probe", "knn", "fusion", "contrastive", "lp_ft")
+LADDER = ("majority", "lda", "tfidf", "linear_probe", "knn", "levels", "fusion", "contrastive", "lp_ft")
 """Simplest first: by how much is fitted on the user's labels. Means and one shared covariance (LDA) before a weight
 for each of tens of thousands of words (TF-IDF); a closed form before a penalty that is chosen; a matrix before a stored
-training set (kNN); one source before several; frozen networks before trained ones."""
+training set (kNN); the end of a network before more of it; one source before several; frozen networks before trained
+ones."""
 
 
 def prepare(samples: Samples, *, seed: int, test: bool) -> Samples:
@@ -84,6 +85,8 @@ def make_graft(entry: Any, problem: Problem, sources: Any) -> Graft:
     about = dict(sources.about)
     for name, tuned in candidate.tuned.items():
         about[name] = {**sources.about[tuned.base], "name": name, "base": tuned.base, "revision": tuned.digest}
+    for name, (base, pooling) in candidate.pooled.items():
+        about[name] = {**sources.about[base], "name": name, "base": base, "pooling": pooling}
     return Graft(
         parts=candidate.parts,
         head=candidate.head,

@@ -9,7 +9,8 @@ A method is one file in this room. It offers:
 - `AUTO: bool` (left out: True): whether it is tried without being asked for by name;
 - `FLOOR: bool` (left out: False): whether it looks at no sample, so that anything better than it is shipped instead;
 - `TASK: str` (left out: single_label): what labels it learns from;
-- `TRAINS: bool` (left out: False): whether it trains a backbone. Such a method is given one source, the best at hand.
+- `TRAINS: bool` (left out: False): whether it trains a backbone. Such a method is given one source, the best at hand;
+- `LOOKS: bool` (left out: False): whether it runs a frozen backbone over the samples once more; it is given one, too.
 
 `fit` is deterministic: the same problem and options give the same candidate to the bit on one machine.
 """
@@ -40,9 +41,9 @@ class Resources:
 
     `backbones`: the networks behind the dense blocks, by source, and `poolings` how each is pooled. `folder`: where
     checkpoints go (None: nowhere), `logs`: where trackers write (None: beside these). `deadline`: the
-    `time.monotonic()` by which the method has to be done. `journal`: asked for whatever the clock decides. `on_leg`:
-    told plain values (see `train.History.to_dict`) while it trains. `shared`: what one method found that others begin
-    at, by a name that says all it depends on.
+    `time.monotonic()` by which the method has to be done. `engine`: what runs frozen networks. `journal`: asked for
+    whatever the clock decides. `on_leg`: told plain values (see `train.History.to_dict`) while it trains. `shared`:
+    what one method found that others begin at, by a name that says all it depends on.
     """
 
     backbones: Mapping[str, Backbone]
@@ -50,6 +51,7 @@ class Resources:
     folder: Path | None = None
     logs: Path | None = None
     deadline: float = float("inf")
+    engine: str = "auto"
     journal: Journal = field(default_factory=Journal)
     progress: Progress = SILENT
     on_leg: Callable[[Mapping[str, Any]], None] = lambda history: None
@@ -96,8 +98,9 @@ class Candidate:
     `parts` and `head` are fitted on all N rows with the hyper-parameters in `chosen`. `logits` (M x C float64,
     natural-log scale, not yet calibrated) are those of grafts fitted on each fold's rows for its held-out rows, in
     the order of `rows` (M positions in 0..N-1). `note` tells people in a few words what was chosen. `tuned` holds, for
-    every source that is a backbone with weights of its own, these weights; `history` how its training went, fold by
-    fold and at last on all rows (see `train.History.to_dict`).
+    every source that is a backbone with weights of its own, these weights; `pooled`, for every source that is pooled in
+    another way than the blocks, (backbone, pooling); `history` how its training went, fold by fold and at last on all
+    rows (see `train.History.to_dict`).
     """
 
     parts: tuple[Part, ...]
@@ -107,12 +110,13 @@ class Candidate:
     chosen: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    pooled: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where its features come from."""
-        return tuple(part.source for part in self.parts)
+        """Where its features come from: backbones, those trained further under names of their own, or the samples."""
+        return tuple(self.pooled.get(part.source, (part.source,))[0] for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
