@@ -19,6 +19,7 @@ from torchgraft.backbones import Backbone, Network
 from torchgraft.core.types import ImagePreprocessing
 from torchgraft.model import as_samples, load
 from torchgraft.tasks import single_label
+from torchgraft.tasks._labels import refit
 from torchgraft.tune import Problem, levels, linear_probe
 from torchgraft.tune.base import Resources, Skip, TooLong
 
@@ -81,6 +82,13 @@ def test_it_is_the_probe_on_standardised_numbers(photos: Callable) -> None:
     assert z.shape == (30, 3 * (6 + 6))
     probe = linear_probe.fit(replace(problem, blocks={"array": np.array(z)}), linear_probe.Options())
     np.testing.assert_array_equal(levels.fit(problem, levels.Options()).logits, probe.logits)
+
+
+def test_its_learning_curve_can_be_drawn(photos: Callable) -> None:
+    problem = photos()
+    entry = SimpleNamespace(rung=SimpleNamespace(method="levels", options=levels.Options()))
+    assert refit(problem, entry, np.arange(30)).all()
+    assert refit(problem, entry, np.arange(10)).mean() > 0.9
 
 
 def test_where_it_does_not_apply(photos: Callable, text_problem: Problem) -> None:
