@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,13 @@ Without office10/webcam: of its photos all eight networks get 95 to 99 % right, 
 
 TEST = 400
 """Samples that accuracy is measured on, at most."""
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where things are."""
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
+    parser.add_argument("--work", type=Path, default=Path("rank-work"), help="descriptions and digits are written here")
 
 
 def backbones(weights: Path, folder: Path) -> list[str]:

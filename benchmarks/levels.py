@@ -6,12 +6,11 @@ On draws of few labels (those of `rank_truth.py`), accuracy on the test part, an
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from _rank_sets import LABELS, backbones, draw
+from _rank_sets import LABELS, add_places, backbones, draw
 from rank_truth import RESULTS, problem_of, rows
 from torchgraft.core import registry
 from torchgraft.core.runtime import keep_memory
@@ -23,9 +22,7 @@ METHODS = ("linear_probe", "lda", "levels")
 def main() -> None:
     """Print one row for each set and backbone, the mean of the draws in %."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
-    parser.add_argument("--work", type=Path, default=Path("rank-work"), help="descriptions and digits are written here")
+    add_places(parser)
     parser.add_argument("--sets", nargs="*", default=list(LABELS), choices=list(LABELS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--backbones", nargs="*", default=["efficientnet_lite0", "mobilenetv1_100_224"])

@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-from _rank_sets import LABELS, MOBILENETS, backbones, draw, whole
+from _rank_sets import LABELS, MOBILENETS, add_places, backbones, draw, whole
 from rank_truth import RESULTS, rows, seconds_an_epoch
 from torchgraft import features
 from torchgraft.backbones import load
@@ -54,9 +54,7 @@ REACHED = {
 def main() -> None:
     """Print the tables of one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
-    parser.add_argument("--work", type=Path, default=Path("rank-work"))
+    add_places(parser)
     parser.add_argument("--truth", type=Path, default=RESULTS, help="what rank_truth.py wrote")
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=4, help="races for each set")
