@@ -137,18 +137,12 @@ def _cost(arguments: argparse.Namespace) -> None:
 
 
 def _tuning_seconds(truth: Sequence[Mapping], arguments: argparse.Namespace) -> dict[str, float]:
-    """Set -> CPU seconds that its rows would take at the pace of this very hour.
-
-    An epoch of each network is timed now. How many epochs' time a row took is told by the median row of its set and
-    network, which is a plain fit: only the first draw searches a rate.
-    """
+    """Set -> CPU seconds that its rows would take at the pace of this very hour: an epoch of each network is timed."""
     first = draw(next(iter(LABELS)), 0, arguments.data, arguments.work)
     epoch = {_short(name): seconds_an_epoch(first, name) for name in backbones(arguments.weights, arguments.work)}
     found = dict.fromkeys(LABELS, 0.0)
     for row in truth:
-        alike = [r for r in truth if (r["set"], r["backbone"]) == (row["set"], row["backbone"])]
-        plain = np.median([r["lp_ft_cpu"] / r["epochs"] for r in alike])
-        found[row["set"]] += row["lp_ft_cpu"] / plain * epoch[row["backbone"]]
+        found[row["set"]] += row["epochs"] * epoch[row["backbone"]]
     return found
 
 

@@ -83,9 +83,23 @@ def test_a_plan_fits(left):
 
 def test_trials_cost_two_epochs_or_what_the_method_needs():
     assert planned(trials=3)["seconds"] - planned()["seconds"] == pytest.approx(0.01 * 3 * (80 * 2 + 20))
-    assert _budget.trial_epochs(12, 1) == 2
-    assert _budget.trial_epochs(12, 3) == 3
-    assert _budget.trial_epochs(1, 1) == 1
+    assert _budget.trial_epochs(80, 12) == 2
+    assert _budget.trial_epochs(80, 12, 3) == 3
+    assert _budget.trial_epochs(80, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "epochs", "trial"), [(160, 20, 0), (512, 6, 0), (800, 5, 0), (800, 6, 3), (1600, 3, 3), (1600, 2, 0)]
+)
+def test_where_training_dips_a_trial_sees_2400_or_there_is_none(n: int, epochs: int, trial: int) -> None:
+    """At most 800 are tried on, so it takes three epochs; and it may be half as long as the training at most."""
+    assert _budget.trial_epochs(n, epochs, dips=True) == trial
+
+
+def test_trials_that_are_not_worth_it_cost_nothing():
+    assert planned(dips=True, trials=3) == planned()
+    large = {"n": 2000, "folds": [(1600, 400)] * 5, "epochs": 3, "dips": True}
+    assert planned(**large, trials=3)["seconds"] - planned(**large)["seconds"] == pytest.approx(0.01 * 3 * (2400 + 400))
 
 
 def test_steps_are_timed(monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -159,6 +160,18 @@ def test_trials_that_would_cost_the_second_fold_are_left_out(hard_text, monkeypa
     assert candidate.chosen["rate"] == Recipe().rates[0]
     assert any("epochs on 2 of 5 folds" in line for line in lines)
     assert not [line for line in lines if "trying" in line]
+
+
+def test_of_few_pictures_a_fitted_head_takes_the_usual_rate_without_a_search(trained_photos):
+    """What a trial can see of them is how training gets worse first, which favours the rate that does least."""
+    lines: list[str] = []
+    problem, options = trained_photos(progress=_into(lines)), TrainOptions(epochs=1, augment="none")
+    with suppress(Skip):  # whether it trains is not asked
+        _finetune.fine_tune(problem, options, Recipe(rates=(1e-3, 1e-2)), "fitted")
+    assert [line for line in lines if line.startswith("fitted: rate 1.0e-03")]
+    assert not [line for line in lines if "range test" in line or "trying" in line]
+    _finetune.fine_tune(problem, options, Recipe(probe=False, rates=(1e-3, 1e-2)), "random")
+    assert [line for line in lines if line.startswith("random, range test")]
 
 
 def test_trials_end_where_another_one_would_leave_no_time_to_train(hard_text, monkeypatch):

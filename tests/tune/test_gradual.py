@@ -51,9 +51,10 @@ def test_few_epochs_unfreeze_several_layers_at_once(hard_text):
     assert names == ["head", "head and last 2", "all layers"]
 
 
-def test_batchnorm_is_frozen_until_everything_trains(trained_photos):
-    candidate = gradual.fit(trained_photos(), gradual.Options(rate=1e-2, epochs=3, batch=16, norm="train"))
-    assert [phase["norm"] for phase in candidate.history[0]["phases"]] == ["frozen", "frozen", "train"]
+@pytest.mark.parametrize(("asked", "used"), [("auto", "affine"), ("train", "train")])
+def test_batchnorm_is_frozen_until_everything_trains_and_keeps_its_statistics_then(trained_photos, asked, used):
+    candidate = gradual.fit(trained_photos(), gradual.Options(rate=1e-2, epochs=3, batch=16, norm=asked))
+    assert [phase["norm"] for phase in candidate.history[0]["phases"]] == ["frozen", "frozen", used]
 
 
 def test_options_out_of_range():

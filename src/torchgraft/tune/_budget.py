@@ -80,6 +80,7 @@ def plan(
     least: int = 1,
     tested: int = 0,
     modality: str = "",
+    dips: bool = False,
     cheapest: bool = True,
 ) -> dict[str, Any]:
     """Epochs and folds that fit into `left` seconds with a `MARGIN`, `cost` being those of training on one sample.
@@ -88,8 +89,8 @@ def plan(
     fold alone few gains can be told from luck. Where that is too long, one fold with all the epochs, and so on down to
     a third of them. A backbone that is not the `cheapest` needs two folds, and of pictures so many epochs that 2400 are
     seen: a whole training of a cheaper one is worth more than a part that only gets worse, or that proves nothing.
-    `epochs` that are given stay. Trials of a rate are two epochs (or `least`) on at most `TRIAL` samples; a range test
-    sees `tested` of them; measuring costs a third of training.
+    `epochs` that are given stay. Trials of a rate are `trial_epochs` on at most `TRIAL` samples, longer ones or none
+    where training `dips`; a range test sees `tested` of them; measuring costs a third of training.
     """
     wanted = epochs or wanted_epochs(n, modality, least)
     lowest = epochs or max(wanted // 3, least)
@@ -99,7 +100,8 @@ def plan(
     tries = [(tried, k) for tried in range(wanted, lowest - 1, -1) for k in range(len(folds), fewest - 1, -1)]
     for tried, k in sorted(tries, key=lambda one: one[1] == 1 < len(folds) or 2 * one[0] < wanted):
         samples = tested + n * tried + sum(fit * tried + held * (tried + 1) / 3 for fit, held in folds[:k])
-        samples += trials * (min(folds[0][0], TRIAL) * trial_epochs(tried, least) + min(folds[0][1], TRIAL))
+        if each := trial_epochs(folds[0][0], tried, least, dips=dips):
+            samples += trials * (min(folds[0][0], TRIAL) * each + min(folds[0][1], TRIAL))
         if MARGIN * cost * samples <= left:
             return {"epochs": tried, "folds": k, "seconds": cost * samples}
     if left <= 0:
@@ -124,6 +126,14 @@ def wanted_epochs(n: int, modality: str = "", least: int = 1) -> int:
     return max(int(wanted), least)
 
 
-def trial_epochs(epochs: int, least: int) -> int:
-    """Epochs of the trial of a rate."""
-    return min(epochs, max(TRIAL_EPOCHS, least))
+def trial_epochs(n: int, epochs: int, least: int = 1, *, dips: bool = False) -> int:
+    """Epochs of the trial of a rate on at most `TRIAL` of n samples, for a training of `epochs`; 0: none is worth it.
+
+    Two, or `least`. Where training `dips` (of pictures, from a fitted head, it gets worse first), as many as see 2400:
+    before that, the rate that does least looks best. Where that is more than half of the training itself, none.
+    """
+    wanted, part = max(TRIAL_EPOCHS, least), min(n, TRIAL)
+    if not dips:
+        return min(epochs, wanted)
+    wanted = max(wanted, math.ceil(_BACK / part))
+    return wanted if 2 * wanted * part <= epochs * n else 0

@@ -37,8 +37,14 @@ def expected_seconds(problem: Problem, source: str) -> float:
     cost = tuning._seconds_a_sample(None, few.folds[0][0])
     if not cost:
         return float("nan")
-    sizes, modality = [(len(fit), len(held)) for fit, held in problem.folds], tuning.backbone.modality
     whole = plan(
-        n=len(problem.y), folds=sizes, cost=cost, left=float("inf"), epochs=0, trials=len(RATES), modality=modality
+        n=len(problem.y),
+        folds=[(len(fit), len(held)) for fit, held in problem.folds],
+        cost=cost,
+        left=float("inf"),
+        epochs=0,
+        trials=len(RATES),
+        modality=tuning.backbone.modality,
+        dips=tuning.dips,
     )
     return whole["seconds"]

@@ -66,6 +66,7 @@ class _FineTuning:
         epochs = options.epochs or wanted_epochs(len(problem.y), self.backbone.modality, recipe.least)
         self.loader, self.options, self.said = loader_for(problem, self.backbone, options, epochs=epochs)
         self.key = f"{method}:{self.source}"
+        self.dips = recipe.probe and self.backbone.modality == "image"  # see `trial_epochs`
 
     def run(self) -> Candidate:
         everything = np.arange(len(self.problem.y))
@@ -122,8 +123,10 @@ class _FineTuning:
         fit, held = self.problem.folds[0]
         rates = (self.options.rate,) if self.options.rate else self.recipe.rates
         cost = self._seconds_a_sample(heads[0], fit)
-        tested = 0 if self.options.rate else _CLIMB * self.options.batch
         untried, seen = self._plan(cost, 0), {}
+        if not self._trial(len(fit), untried.get("epochs", 0)):
+            rates = rates[:1]
+        tested = 0 if len(rates) == 1 else _CLIMB * self.options.batch
         if tested and _as_much(self._plan(cost, 0, tested), untried):
             found = self._test_range(rates, heads[0], fit)
             rates, seen = tuple(ranks.agree(found.bounded(rates))), {"range_test": str(found)}
@@ -148,9 +151,13 @@ class _FineTuning:
             least=self.recipe.least,
             tested=tested,
             modality=self.backbone.modality,
+            dips=self.dips,
             cheapest=self.source == next(iter(self.resources.backbones)),
         )
         return ranks.agree(planned)  # each process has a clock of its own, and all have to train together
+
+    def _trial(self, n: int, epochs: int) -> int:
+        return trial_epochs(n, epochs, self.recipe.least, dips=self.dips)
 
     def _seconds_a_sample(self, head: LinearHead | None, fit: np.ndarray) -> float:
         """Wall time of training on one sample, measured on this machine with the real network and batch."""
@@ -183,7 +190,7 @@ class _FineTuning:
         gets worse and that takes longer than a trial; the slowest would win, which is as good as none.
         """
         part, each = self._part(fit), 0.0
-        found, start, epochs = [], time.monotonic(), trial_epochs(epochs, self.recipe.least)
+        found, start, epochs = [], time.monotonic(), self._trial(len(fit), epochs)
         for rate in rates:
             if found and "skip" in self._plan(each, 1):  # another trial would leave no time to train
                 break

@@ -43,9 +43,11 @@ def fit(problem: Problem, options: Options) -> Candidate:
 
     Howard and Ruder, "Universal language model fine-tuning for text classification", ACL 2018. A phase is an epoch, the
     last one, in which everything trains, has the epochs that are left; with fewer epochs than layers several layers are
-    unfrozen at once. One slanted triangle (`train.schedule`) spans all phases. BatchNorm is frozen until all trains.
+    unfrozen at once. One slanted triangle (`train.schedule`) spans all phases. BatchNorm is frozen until all trains and
+    keeps its statistics then, unless `norm` says otherwise: with others, head and layers see features they were not
+    fitted on, and what was learnt is lost within an epoch at any rate.
     """
-    recipe = _finetune.Recipe(probe=False, phases=_phases, least=2, rates=RATES)
+    recipe = _finetune.Recipe(probe=False, phases=_phases, least=2, rates=RATES, norm="affine")
     return _finetune.fine_tune(problem, options, recipe, "gradual")
 
 
