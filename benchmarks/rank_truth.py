@@ -39,6 +39,7 @@ RATES: Mapping[str, float] = dict.fromkeys(LABELS, 3e-4) | {"hymenoptera": 1e-4,
 """Set -> rate: that of `graft fit` for few pictures, and a lower one for photos like ImageNet's, where it does better.
 
 Not found by short trials, which end where training gets worse first and so favour the rate that does least.
+The rows of EfficientNet-Lite1 and 2 on office10 are of 3e-4.
 """
 
 
