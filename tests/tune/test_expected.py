@@ -17,7 +17,7 @@ def test_it_is_the_plan_at_the_measured_pace(trained_photos, monkeypatch: pytest
     source = next(iter(problem.resources.backbones))
     sizes = [(len(fit), len(held)) for fit, held in problem.folds]
     planned = _budget.plan(
-        n=len(problem.y), folds=sizes, cost=0.5, left=float("inf"), epochs=0, trials=0, modality="image"
+        n=len(problem.y), folds=sizes, cost=0.5, left=float("inf"), epochs=0, trials=3, modality="image", dips=True
     )
     assert expected_seconds(problem, source) == planned["seconds"]
 
