@@ -29,7 +29,7 @@ from torchgraft.core import registry
 from torchgraft.core.progress import SILENT
 from torchgraft.core.runtime import keep_memory, wait_passively
 from torchgraft.data import Samples
-from torchgraft.evaluate.standings import Standing, known_before, standings
+from torchgraft.evaluate.standings import Standing, standings
 from torchgraft.fit._candidates import Limits, candidates
 from torchgraft.fit._contest import SCORES, Networks
 from torchgraft.fit._race import race
@@ -39,7 +39,7 @@ from torchgraft.rank import regret, weighted_tau
 IMAGENET = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6} | {
     name: about[3] for name, about in MOBILENETS.items()
 }
-DEFAULT = "default: expected mean rank of both, with the ImageNet table as prior"
+DEFAULT = "default: mean rank by probe, neighbours and the ImageNet table"
 
 PICK = "the pick: the fastest within half a point"
 
@@ -82,13 +82,14 @@ def _taus(arguments: argparse.Namespace) -> None:
     print(f"{REACHED[arguments.against]} in % (mean of the draws), 8 networks.\n")
     shorts = list(IMAGENET)
     print(f"| set | draws | {' | '.join(shorts)} |\n|---|---|{'---|' * len(shorts)}")
-    reached, seeds, again = {}, {}, {}
+    reached, seeds, again, best = {}, {}, {}, {}
     for name in sets:
         own = [row for row in truth if row["set"] == name]
         seeds[name] = sorted({row["seed"] for row in own})
         wanted = {b: [_reached(row, arguments.against) for row in own if row["backbone"] == b] for b in shorts}
         reached[name] = np.array([100 * np.mean(wanted[b]) for b in shorts])
-        again[name] = _again(100 * np.array([wanted[b] for b in shorts]).T)
+        draws = 100 * np.array([wanted[b] for b in shorts]).T
+        again[name], best[name] = _again(draws), _knowing(draws)
         print(f"| {name} | {len(seeds[name])} | {' | '.join(f'{value:.1f}' for value in reached[name])} |")
     found = {name: _scores(arguments, name, seeds[name]) for name in sets}
     print("\nWeighted tau, and in brackets the regret in points of a pick by one draw.\n")
@@ -102,9 +103,10 @@ def _taus(arguments: argparse.Namespace) -> None:
             continue
         cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
         print(f"| {score} | {cells} | **{np.mean(taus):.3f}** | {np.mean(lost):.1f} |")
-    cells = " | ".join("{:.2f} ({:.1f})".format(*again[name]) for name in sets)
-    tau, points = np.mean([again[name] for name in sets], axis=0)
-    print(f"| another draw of the fine-tuning | {cells} | **{tau:.3f}** | {points:.1f} |")
+    for title, found in (("another draw of the fine-tuning", again), ("who knew the expected accuracies", best)):
+        cells = " | ".join("{:.2f} ({:.1f})".format(*found[name]) for name in sets)
+        tau, points = np.mean([found[name] for name in sets], axis=0)
+        print(f"| {title} | {cells} | **{tau:.3f}** | {points:.1f} |")
 
 
 def _cost(arguments: argparse.Namespace) -> None:
@@ -157,6 +159,27 @@ def _again(draws: np.ndarray) -> tuple[float, float]:
     return float(np.mean([weighted_tau(*pair) for pair in pairs])), float(np.mean([regret(*pair) for pair in pairs]))
 
 
+def _knowing(draws: np.ndarray, times: int = 2000) -> tuple[float, float]:
+    """(tau, regret) to be expected of who knows what each network reaches on average, against the mean of such draws.
+
+    Simulated. Draw d of network i is mu_i + a_d + e_di; the variance of e is that of the residuals, that of mu what the
+    means (over draws) have beyond theirs. mu is drawn given the means, then a new mean of as many draws given mu.
+    """
+    n, networks = draws.shape
+    if n < 2:
+        return float("nan"), float("nan")
+    means, rng = draws.mean(axis=0), np.random.default_rng(0)
+    residuals = draws - means - draws.mean(axis=1, keepdims=True) + draws.mean()
+    noise = (residuals**2).sum() / ((n - 1) * (networks - 1)) / n
+    spread = max(means.var(ddof=1) - noise, 0.0)
+    kept = spread / (spread + noise) if noise else 1.0
+    centres = means.mean() + kept * (means - means.mean())
+    known = centres + np.sqrt(kept * noise) * rng.standard_normal((times, networks))
+    seen = known + np.sqrt(noise) * rng.standard_normal((times, networks))
+    pairs = [(weighted_tau(*pair), regret(*pair)) for pair in zip(known, seen, strict=True)]
+    return tuple(np.mean(pairs, axis=0).tolist())
+
+
 def _reached(row: dict, against: str) -> float:
     return max(row["probe"], row["lp_ft"]) if against == "better" else row[against]
 
@@ -172,7 +195,7 @@ def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mappi
         whole_run = run(contest, (), deadline=float("inf"), full=True)
         asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
         values = {
-            DEFAULT: _ranks(contest, standings(asked, prior=known_before(asked, contest.table, seed=seed), seed=seed)),
+            DEFAULT: _ranks(contest, standings(asked, table=contest.table, seed=seed)),
             "the same, as halving ends": [-ended.index(one) for one in contest.names],
             PICK: [one == knee(whole_run).name for one in contest.names],
             "the same, without the table": _ranks(contest, standings(asked, seed=seed)),
@@ -256,8 +279,8 @@ def _chances(arguments: argparse.Namespace) -> None:
             samples = draw(name, seed, arguments.data, arguments.work).samples
             contest = _contest(samples.take(samples.split == "train"), arguments, seed)
             asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
-            priors = None, known_before(asked, contest.table, seed=seed)
-            told = [{s.name: s.chance_best for s in standings(asked, prior=prior, seed=seed)} for prior in priors]
+            tables = None, contest.table
+            told = [{s.name: s.chance_best for s in standings(asked, table=table, seed=seed)} for table in tables]
             forecasts = [np.full(len(best), 1 / len(best))] + [np.array([t[n] for n in contest.names]) for t in told]
             for forecast, kept in zip(forecasts, found.values(), strict=True):
                 loss = -np.log(max(forecast[best][0], 1e-3))

@@ -97,7 +97,7 @@ class Listed(Contest):
         return z[rows].astype(np.float32), np.arange(len(rows))
 
 
-def test_the_table_counts_for_those_that_it_knows() -> None:
+def test_the_table_votes_on_those_that_it_knows() -> None:
     y = np.arange(120) % 2
     samples = Samples(
         modality="image",
@@ -109,11 +109,11 @@ def test_the_table_counts_for_those_that_it_knows() -> None:
         root=Path(),
     )
     contest = Listed(samples, seed=0, progress=SILENT)
-    assert contest.table == {"a": 0.45, "b": 0.55, "c": 0.62, "d": 0.7, "e": 0.77}
+    assert contest.table == {"a": 45, "b": 55, "c": 62, "d": 70, "e": 77}
     rows = ranking.run(contest, (), deadline=float("inf"))
-    assert {row.name: row.to_dict()["pooled"] for row in rows} == dict.fromkeys("abcde", True) | {"f": False}
+    assert {row.name: row.to_dict()["by_table"] for row in rows} == dict.fromkeys("abcde", True) | {"f": False}
     contest.accuracies = dict.fromkeys(Listed.names)
-    assert not any(row.place.standing.pooled for row in ranking.run(contest, (), deadline=float("inf")))
+    assert not any(row.place.standing.by_table for row in ranking.run(contest, (), deadline=float("inf")))
 
 
 def test_rounds_are_nested_and_keep_every_class() -> None:

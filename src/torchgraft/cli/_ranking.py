@@ -77,8 +77,8 @@ def drawn(found: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> Tab
         style = "bold green" if row["knee"] else "dim" if row["samples"] < most else ""
         shown.add_row(*(Text(cells[i]) for cells in columns.values()), style=style)
     shown.title = f"By a linear probe and the nearest neighbours on {most} samples"
-    if any(row["pooled"] for row in rows):
-        shown.title += "; where they leave it open, by the ImageNet table"
+    if any(row["by_table"] for row in rows):
+        shown.title += ", and by the ImageNet table"
     shown.title_justify = "left"
     return shown
 

@@ -29,10 +29,9 @@ def which_backbone(report: Mapping[str, Any]) -> str:
     lead += f"Frozen features{_on(report)}: {asked}. No backbone was trained."
     if picture:
         note = (
-            f"Accuracy is the mean of probe and nearest neighbours{', ImageNet table weighed in' * _pooled(rows)}. "
-            "The line is the front: nobody is both faster and expected to be more often right. The ring marks the "
-            "backbone to start from: the fastest within half a point of the best. Bars are 95\u00a0% intervals; hollow "
-            "dots were let go early."
+            "Accuracy is the mean of probe and nearest neighbours. The line is the front: nobody is both faster and "
+            "expected to be more often right. The ring marks the backbone to start from: the fastest within half a "
+            "point of the best. Bars are 95\u00a0% intervals; hollow dots were let go early."
         )
         picture = f"<figure>{picture}<figcaption>{note}</figcaption></figure>"
     else:
@@ -47,10 +46,6 @@ def _on(report: Mapping[str, Any]) -> str:
     noun = {"image": "photo", "text": "text"}.get(modality or "", "sample")
     samples = count(_most(found["backbones"]), noun)
     return f", {samples} of {count(len(classes), 'class', 'classes')}" if classes else f", {samples}"
-
-
-def _pooled(rows: Sequence[Row]) -> bool:
-    return any(row["pooled"] for row in rows)
 
 
 def _by_name(rows: Sequence[Row]) -> str:
@@ -141,11 +136,14 @@ def _gone(found: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<li><b>{text(one['backbone'])}</b>: {text(one['reason'])}</li>" for one in found.get("skipped") or ()
     )
-    table = " Where the samples leave it open, order and chance go by the ImageNet table." * _pooled(found["backbones"])
+    table = any(row["by_table"] for row in found["backbones"])
+    votes = (
+        "the probe, the nearest neighbours and the ImageNet table" if table else "the probe and the nearest neighbours"
+    )
     note = (
         '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
-        f"by the probe and the nearest neighbours together.{table} All this is of frozen networks: trained ones may "
-        "end in another order, above all far from what they were pretrained on. Times are of this machine. "
+        f"by {votes} together. Accuracies are of frozen networks: trained ones may end in another order, "
+        "above all far from what they were pretrained on. Times are of this machine. "
         "Alike: how sure pretraining\u2019s own classifier is of these samples.</p>"
     )
     return note + (f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else "")

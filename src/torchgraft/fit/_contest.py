@@ -48,9 +48,9 @@ class Contest:
 
     @property
     def table(self) -> dict[str, float]:
-        """Accuracy on ImageNet, in (0, 1], of those of whom it is known."""
+        """Accuracy on ImageNet in %, of those of whom it is known."""
         known = {name: self.about(name) for name in self.names}
-        return {name: about.imagenet / 100 for name, about in known.items() if about and about.imagenet}
+        return {name: about.imagenet for name, about in known.items() if about and about.imagenet}
 
     def speed(self, name: str) -> Speed | None:
         """How fast it is on this machine."""

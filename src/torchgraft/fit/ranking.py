@@ -67,7 +67,7 @@ class Ranked:
 
     @property
     def expected(self) -> float:
-        """Accuracy that the order goes by: of both scores, pooled with the ImageNet table where that is known."""
+        """Accuracy that front and pick go by: the mean of both scores."""
         return self.place.standing.expected.value
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Ranked:
             "knn": scores["knn"].to_dict(),
             "rank": self.place.standing.rank,
             "chance_best": self.place.chance_best,
-            "pooled": self.place.standing.pooled,
+            "by_table": self.place.standing.by_table,
             "samples": self.place.samples,
             "let_go": self.place.let_go,
             "parameters": about.parameters if about else None,
@@ -316,5 +316,6 @@ def advice(rows: Sequence[Ranked]) -> str:
             said += f", but takes {_latency(likely) / _latency(pick):.1f} times as long for {gain:.1f} points expected"
         return said + "."
     if len(rows) > 1:
-        said += f"; frozen, it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
+        how = "with the ImageNet table counted in" if pick.place.standing.by_table else "frozen"
+        said += f"; {how}, it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
     return said + "."
