@@ -40,8 +40,7 @@ RATES: Mapping[str, float] = dict.fromkeys(LABELS, 3e-4) | {"hymenoptera": 1e-4,
 on the three smallest networks neither rate was clearly better there, a point one way or the other.
 
 Not found by short trials, which end where training gets worse first and so favour the rate that does least. That 3e-4
-is better on the other three sets was seen on their test parts. The rows of EfficientNet-Lite1 and 2 on office10 are of
-3e-4, too.
+is better on the other three sets was seen on their test parts.
 """
 
 
