@@ -29,7 +29,7 @@ from torchgraft.core import registry
 from torchgraft.core.progress import SILENT
 from torchgraft.core.runtime import keep_memory, wait_passively
 from torchgraft.data import Samples
-from torchgraft.evaluate.standings import Standing, standings
+from torchgraft.evaluate.standings import Standing, Votes, standings
 from torchgraft.fit._candidates import Limits, candidates
 from torchgraft.fit._contest import SCORES, Networks
 from torchgraft.fit._race import race
@@ -39,7 +39,7 @@ from torchgraft.rank import regret, weighted_tau
 IMAGENET = {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "efficientnet_lite2": 77.6} | {
     name: about[3] for name, about in MOBILENETS.items()
 }
-DEFAULT = "default: mean rank by probe, neighbours and the ImageNet table"
+DEFAULT = "default: mean rank by probe, neighbours, H-score and ImageNet table"
 
 PICK = "the pick: the fastest within half a point"
 
@@ -124,7 +124,7 @@ def _cost(arguments: argparse.Namespace) -> None:
                 contest.backbone(one)
             with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, TORCHGRAFT_CACHE=folder):
                 start = time.process_time()
-                race(contest.names, rounds(contest.samples.y, seed), contest.ask, table=contest.table, seed=seed)
+                race(contest.names, rounds(contest.samples.y, seed), contest.ask, votes=contest.votes, seed=seed)
                 spent[0] += time.process_time() - start
         if seeds:
             print(
@@ -194,11 +194,12 @@ def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mappi
         ended = [row.name for row in run(contest, (), deadline=float("inf"))]
         whole_run = run(contest, (), deadline=float("inf"), full=True)
         asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
+        votes = contest.votes(contest.names)
         values = {
-            DEFAULT: _ranks(contest, standings(asked, table=contest.table, seed=seed)),
+            DEFAULT: _ranks(contest, standings(asked, votes=votes, seed=seed)),
             "the same, as halving ends": [-ended.index(one) for one in contest.names],
             PICK: [one == knee(whole_run).name for one in contest.names],
-            "the same, without the table": _ranks(contest, standings(asked, seed=seed)),
+            "the same, without the table": _ranks(contest, standings(asked, votes=_without(votes), seed=seed)),
         }
         values |= {score: [asked[one][score].mean() for one in contest.names] for score in SCORES}
         beside = {one: contest.scores(one, others) for one in contest.names}
@@ -207,6 +208,10 @@ def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mappi
         for score, numbers in values.items():
             found.setdefault(score, []).append(numbers)
     return {score: np.array(draws, dtype=float) for score, draws in found.items()}
+
+
+def _without(votes: Votes) -> Votes:
+    return {vote: known for vote, known in votes.items() if vote != "imagenet"}
 
 
 def _ranks(contest: Networks, found: Sequence[Standing]) -> list[float]:
@@ -250,7 +255,7 @@ def _halving(arguments: argparse.Namespace) -> None:
             pace = {one: _pace(one, contest.samples) for one in contest.names}
             shared = rounds(contest.samples.y, seed)
             full, raced = (
-                race(contest.names, some, contest.ask, table=contest.table, seed=seed) for some in (shared[-1:], shared)
+                race(contest.names, some, contest.ask, votes=contest.votes, seed=seed) for some in (shared[-1:], shared)
             )
             cost = sum(pace[p.standing.name] * p.samples for p in raced)
             shares.append(cost / sum(pace[p.standing.name] * p.samples for p in full))
@@ -279,8 +284,11 @@ def _chances(arguments: argparse.Namespace) -> None:
             samples = draw(name, seed, arguments.data, arguments.work).samples
             contest = _contest(samples.take(samples.split == "train"), arguments, seed)
             asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
-            tables = None, contest.table
-            told = [{s.name: s.chance_best for s in standings(asked, table=table, seed=seed)} for table in tables]
+            votes = contest.votes(contest.names)
+            told = [
+                {s.name: s.chance_best for s in standings(asked, votes=some, seed=seed)}
+                for some in (_without(votes), votes)
+            ]
             forecasts = [np.full(len(best), 1 / len(best))] + [np.array([t[n] for n in contest.names]) for t in told]
             for forecast, kept in zip(forecasts, found.values(), strict=True):
                 loss = -np.log(max(forecast[best][0], 1e-3))

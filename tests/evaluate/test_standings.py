@@ -85,39 +85,39 @@ def test_the_chance_is_that_of_the_sign_of_a_mean() -> None:
     assert found["a"].expected.low == pytest.approx(found["a"].scores["s"].low, abs=0.006)
 
 
-def test_a_table_has_one_vote_by_hand() -> None:
-    """Two scores and the table, one sample: (first, level first, last), (level last, level first, second), ..."""
+def test_a_vote_counts_as_all_scores_by_hand() -> None:
+    """One sample; by the scores a is first and level first, b level last and level first, c level last and last."""
     right, wrong = np.ones(1), np.zeros(1)
     outcomes = {
         "a": {"knn": right, "probe": right},
         "b": {"knn": wrong, "probe": right},
         "c": {"knn": wrong, "probe": wrong},
     }
-    found = {one.name: one for one in standings(outcomes, table={"a": 60.0, "b": 70.0, "c": 75.0})}
+    found = {one.name: one for one in standings(outcomes, votes={"t": {"a": 60.0, "b": 70.0, "c": 75.0}})}
     assert {name: one.rank for name, one in found.items()} == pytest.approx(
-        {"a": (1 + 1.5 + 3) / 3, "b": (2.5 + 1.5 + 2) / 3, "c": (2.5 + 3 + 1) / 3}
+        {"a": (1.25 + 3) / 2, "b": (2 + 2) / 2, "c": (2.75 + 1) / 2}
     )
-    assert all(one.by_table for one in found.values())
+    assert {one.by for one in found.values()} == {("knn", "probe", "t")}
     assert [found[name].expected.value for name in "abc"] == [1, 0.5, 0], "of the samples alone"
 
 
-def test_whom_the_table_does_not_know_keeps_its_rank() -> None:
+def test_whom_a_vote_does_not_know_keeps_its_rank() -> None:
     """Two of four are known: first and second of two stand for 1.5 and 3.5 of four."""
     right = {name: {"s": np.array([float(name in "ab")])} for name in "abcd"}
-    plain, voted = ({s.name: s for s in standings(right, table=t)} for t in (None, {"a": 70.0, "c": 75.0}))
+    plain, voted = ({s.name: s for s in standings(right, votes=v)} for v in (None, {"t": {"a": 70.0, "c": 75.0}}))
     assert {name: one.rank for name, one in plain.items()} == {"a": 1.5, "b": 1.5, "c": 3.5, "d": 3.5}
     assert {name: one.rank for name, one in voted.items()} == {"a": 2.5, "b": 1.5, "c": 2.5, "d": 3.5}
-    assert [voted[name].by_table for name in "abcd"] == [True, False, True, False]
+    assert [voted[name].by for name in "abcd"] == [("s", "t"), ("s",), ("s", "t"), ("s",)]
 
 
 @pytest.mark.parametrize("table", [{}, {"a": 70.0}, {"other": 70.0, "one": 60.0}])
-def test_a_table_of_one_says_nothing(table: dict[str, float]) -> None:
+def test_a_vote_on_one_says_nothing(table: dict[str, float]) -> None:
     outcomes = {name: {"s": (np.random.default_rng(ord(name)).random(50) < 0.7).astype(float)} for name in "abc"}
-    assert standings(outcomes, table=table) == standings(outcomes)
+    assert standings(outcomes, votes={"t": table}) == standings(outcomes)
 
 
-def test_equals_in_the_table_leave_the_order_alone() -> None:
+def test_a_vote_for_all_alike_leaves_the_order_alone() -> None:
     outcomes = {name: {"s": (np.random.default_rng(ord(name)).random(50) < 0.7).astype(float)} for name in "abc"}
-    level = standings(outcomes, table=dict.fromkeys("abc", 70.0))
+    level = standings(outcomes, votes={"t": dict.fromkeys("abc", 70.0)})
     assert [one.name for one in level] == [one.name for one in standings(outcomes)]
     assert [one.chance_best for one in level] == pytest.approx([one.chance_best for one in standings(outcomes)])

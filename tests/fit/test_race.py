@@ -75,15 +75,19 @@ def test_near_equals_go_by_the_table() -> None:
     right = dict(zip(names, (0.5, 0.6, 0.68, 0.84, 0.82, 0.83), strict=True))
     rng = np.random.default_rng(0)
     drawn = {name: (rng.permutation(100) < round(100 * p)).astype(float) for name, p in right.items()}
-    both = [race(names, [np.arange(100)], lambda name, rows: {"s": drawn[name][rows]}, table=t) for t in (None, table)]
+    none = lambda names: {}  # noqa: E731
+    both = [
+        race(names, [np.arange(100)], lambda name, rows: {"s": drawn[name][rows]}, votes=v)
+        for v in (none, lambda names: {"t": table})
+    ]
     assert [places[0].standing.name for places in both] == ["d", "f"]
-    assert [places[0].standing.by_table for places in both] == [False, True]
+    assert [places[0].standing.by for places in both] == [("s",), ("s", "t")]
     assert all(sum(place.chance_best for place in places) == pytest.approx(1) for places in both)
 
 
 def test_the_table_votes_in_every_round() -> None:
     table = {name: 100 * chance for name, chance in CHANCES.items()}
-    places = race(list(CHANCES), ROUNDS, asked({}), table=table)
+    places = race(list(CHANCES), ROUNDS, asked({}), votes=lambda names: {"t": {name: table[name] for name in names}})
     assert len({place.samples for place in places}) > 1
     assert places[0].standing.name == "p95"
-    assert all(place.standing.by_table for place in places)
+    assert {place.standing.by for place in places} == {("knn", "probe", "t")}

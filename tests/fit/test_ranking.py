@@ -109,11 +109,12 @@ def test_the_table_votes_on_those_that_it_knows() -> None:
         root=Path(),
     )
     contest = Listed(samples, seed=0, progress=SILENT)
-    assert contest.table == {"a": 45, "b": 55, "c": 62, "d": 70, "e": 77}
     rows = ranking.run(contest, (), deadline=float("inf"))
-    assert {row.name: row.to_dict()["by_table"] for row in rows} == dict.fromkeys("abcde", True) | {"f": False}
+    assert contest.votes("abf")["imagenet"] == {"a": 45, "b": 55}
+    known, unknown = ["linear_probe", "knn", "h_score", "imagenet"], ["linear_probe", "knn", "h_score"]
+    assert {row.name: row.to_dict()["by"] for row in rows} == dict.fromkeys("abcde", known) | {"f": unknown}
     contest.accuracies = dict.fromkeys(Listed.names)
-    assert not any(row.place.standing.by_table for row in ranking.run(contest, (), deadline=float("inf")))
+    assert not any("imagenet" in row.place.standing.by for row in ranking.run(contest, (), deadline=float("inf")))
 
 
 def test_rounds_are_nested_and_keep_every_class() -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from torchgraft.cli._show import estimate, show_findings, table
+from torchgraft.evaluate import voters
 
 if TYPE_CHECKING:
     from torchgraft.cli.base import Terminal
@@ -76,9 +77,7 @@ def drawn(found: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> Tab
     for i, row in enumerate(rows):
         style = "bold green" if row["knee"] else "dim" if row["samples"] < most else ""
         shown.add_row(*(Text(cells[i]) for cells in columns.values()), style=style)
-    shown.title = f"By a linear probe and the nearest neighbours on {most} samples"
-    if any(row["by_table"] for row in rows):
-        shown.title += ", and by the ImageNet table"
+    shown.title = f"By {voters(rows)}, on {most} samples"
     shown.title_justify = "left"
     return shown
 

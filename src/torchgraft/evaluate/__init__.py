@@ -1,6 +1,7 @@
 """How good, how sure, how different: arrays in, numbers with intervals out, and the report page."""
 
 from torchgraft.evaluate._measures import LOSSES, TITLES
+from torchgraft.evaluate._ranking import voters
 from torchgraft.evaluate.boundary import boundary_counts, boundary_f1, boundary_score
 from torchgraft.evaluate.calibration import abstain, calibration, fit_temperature, reliability, softmax
 from torchgraft.evaluate.compare import beaten_by, paired
@@ -40,6 +41,7 @@ __all__ = [
     "score",
     "softmax",
     "summary",
+    "voters",
     "wilson",
     "worst_mistakes",
 ]

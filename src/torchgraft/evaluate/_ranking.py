@@ -11,6 +11,13 @@ from torchgraft.evaluate._plots import track, track_axis
 
 Row = Mapping[str, Any]
 
+_VOTERS = {
+    "linear_probe": "a linear probe",
+    "knn": "the nearest neighbours",
+    "h_score": "the H-score",
+    "imagenet": "the ImageNet table",
+}
+
 
 def which_backbone(report: Mapping[str, Any]) -> str:
     """Accuracy over latency with the front (or by name, where no latency is known), the table, who is not in it.
@@ -55,6 +62,12 @@ def _by_name(rows: Sequence[Row]) -> str:
     return (
         f'<div class="ladder">{lines}<div class="rung axis"><div></div>{track_axis(low, high)}<div></div></div></div>'
     )
+
+
+def voters(rows: Sequence[Row]) -> str:
+    """What the order of these rows goes by, in words."""
+    *others, last = (_VOTERS.get(one, one) for one in max((row["by"] for row in rows), key=len))
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _most(rows: Sequence[Row]) -> int:
@@ -136,14 +149,10 @@ def _gone(found: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<li><b>{text(one['backbone'])}</b>: {text(one['reason'])}</li>" for one in found.get("skipped") or ()
     )
-    table = any(row["by_table"] for row in found["backbones"])
-    votes = (
-        "the probe, the nearest neighbours and the ImageNet table" if table else "the probe and the nearest neighbours"
-    )
     note = (
         '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
-        f"by {votes} together. Accuracies are of frozen networks: trained ones may end in another order, "
-        "above all far from what they were pretrained on. Times are of this machine. "
+        f"by {voters(found['backbones'])} together. Accuracies are of frozen networks: trained ones may end in another "
+        "order, above all far from what they were pretrained on. Times are of this machine. "
         "Alike: how sure pretraining\u2019s own classifier is of these samples.</p>"
     )
     return note + (f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from torchgraft.evaluate.metrics import proportion
 Outcomes = Mapping[str, np.ndarray]
 """Score -> N outcomes, one for each sample: 1.0 right, 0.0 wrong."""
 
+Votes = Mapping[str, Mapping[str, float]]
+"""Score or table -> contestant -> its number there, higher is better. Not every one need be known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
@@ -22,7 +25,7 @@ class Standing:
 
     `scores` holds the mean outcome under each score with its 95 % interval. `chance_best` is the share of draws in
     which its mean rank is the lowest; draws with several such are shared among them. `expected` is the share of right
-    samples, mean over scores and draws, with a 95 % interval. `by_table`: whether a table has a vote on it.
+    samples, mean over scores and draws, with a 95 % interval. `by`: the scores and tables that its rank is the mean of.
     """
 
     name: str
@@ -30,11 +33,11 @@ class Standing:
     chance_best: float
     expected: Estimate
     scores: Mapping[str, Estimate]
-    by_table: bool = False
+    by: tuple[str, ...] = ()
 
 
 def standings(
-    outcomes: Mapping[str, Outcomes], *, table: Mapping[str, float] | None = None, draws: int = DRAWS, seed: int = 0
+    outcomes: Mapping[str, Outcomes], *, votes: Votes | None = None, draws: int = DRAWS, seed: int = 0
 ) -> list[Standing]:
     """The contestants from the best expected mean rank to the worst; of equals, the likelier best one first.
 
@@ -43,9 +46,9 @@ def standings(
     samples (N with replacement, the same for all), so that contestants are compared on equal ground, and r is the mean
     over these draws: near equals by one score then have nearly one rank there, and the other score tells them apart.
 
-    A `table` of what was known before (contestant -> number, higher is better) has one more vote, the same in all
-    draws: of 11 published fine-tunings of 11 networks, the ImageNet accuracy orders more of them right than most scores
-    of frozen features do. Whom it does not know keeps the mean rank of its other votes.
+    `votes` are ranks that are the same in all draws: by a score that is no share of right samples, or by a table that
+    was known before. The scores together are one vote, r, and the rank of a contestant is the mean of r and of those
+    votes that know it.
 
     Intervals are Wilson's for the sample size that the variance of the draws amounts to: 18 right of 18 are no
     certainty.
@@ -61,8 +64,12 @@ def standings(
         expected += shares / len(columns)
         for name, sample in zip(names, shares.T, strict=True):
             found[name][kind] = proportion(float(outcomes[name][kind].mean()), sample, n)
-    known = _known(table or {}, names)
-    drawn_ranks[:, list(known)] += (list(known.values()) - drawn_ranks[:, list(known)]) / (len(columns) + 1)
+    by = {name: [*columns] for name in names}
+    for vote, known in (votes or {}).items():
+        for i, place in _places(known, names).items():
+            drawn_ranks[:, i] += place
+            by[names[i]].append(vote)
+    drawn_ranks /= [1 + len(by[name]) - len(columns) for name in names]
     best = np.isclose(drawn_ranks, drawn_ranks.min(axis=1, keepdims=True))
     chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
     ranks = drawn_ranks.mean(axis=0)
@@ -74,18 +81,16 @@ def standings(
             chance_best=float(chances[i]),
             expected=proportion(float(expected[:, i].mean()), expected[:, i], n),
             scores=found[names[i]],
-            by_table=i in known,
+            by=tuple(by[names[i]]),
         )
         for i in order
     ]
 
 
-def _known(table: Mapping[str, float], names: Sequence[str]) -> dict[int, float]:
-    """Position -> rank by the table, of those that it knows; k of K share the ranks 1..K evenly. Of one alone it says
-    nothing.
-    """
-    known = [i for i, name in enumerate(names) if name in table]
-    if len(known) < 2:
+def _places(known: Mapping[str, float], names: list[str]) -> dict[int, float]:
+    """Position -> rank by one vote, of those it knows: k of K share 1..K evenly. On one alone there is none."""
+    found = [i for i, name in enumerate(names) if name in known]
+    if len(found) < 2:
         return {}
-    places = (rankdata([-table[names[i]] for i in known]) - 0.5) * len(names) / len(known) + 0.5
-    return dict(zip(known, places.tolist(), strict=True))
+    places = (rankdata([-known[names[i]] for i in found]) - 0.5) * len(names) / len(found) + 0.5
+    return dict(zip(found, places.tolist(), strict=True))

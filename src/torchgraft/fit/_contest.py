@@ -15,7 +15,7 @@ from torchgraft.core.errors import DataError, OptionError
 from torchgraft.core.progress import Progress
 from torchgraft.core.runtime import one_thread
 from torchgraft.data import ReadOptions, Samples, folds, read
-from torchgraft.evaluate.standings import Outcomes
+from torchgraft.evaluate.standings import Outcomes, Votes
 from torchgraft.features import speed as measured
 from torchgraft.features.mapping import Standardise
 from torchgraft.features.speed import Speed
@@ -25,7 +25,10 @@ from torchgraft.tune import Problem, expected_seconds
 from torchgraft.tune.base import Resources
 
 SCORES = ("linear_probe", "knn")
-"""What decides; the first is the accuracy that is told."""
+"""What decides, with a chance for each sample; the first is the accuracy that is told."""
+
+VOTE = "h_score"
+"""A score that votes beside them. But for its shrinkage, no linear map of the features changes it."""
 
 
 class Contest:
@@ -36,7 +39,7 @@ class Contest:
     def __init__(self, samples: Samples, *, seed: int, progress: Progress) -> None:
         self.samples, self.seed, self.progress = samples, seed, progress
         self.seconds: dict[str, float] = {}
-        self.last: dict[str, tuple[rank.Evidence, Outcomes]] = {}
+        self.last: dict[str, tuple[rank.Evidence, float]] = {}
 
     def features(self, name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features of those rows that could be read, and their positions among the rows."""
@@ -46,11 +49,11 @@ class Contest:
         """What is known of a contestant."""
         return None
 
-    @property
-    def table(self) -> dict[str, float]:
-        """Accuracy on ImageNet in %, of those of whom it is known."""
-        known = {name: self.about(name) for name in self.names}
-        return {name: about.imagenet for name, about in known.items() if about and about.imagenet}
+    def votes(self, names: Sequence[str]) -> Votes:
+        """What ranks them beside what they get right: `VOTE` on the rows asked last, and what is known of ImageNet."""
+        known = {name: self.about(name) for name in names}
+        table = {name: about.imagenet for name, about in known.items() if about and about.imagenet}
+        return {VOTE: {name: self.last[name][1] for name in names}, "imagenet": table}
 
     def speed(self, name: str) -> Speed | None:
         """How fast it is on this machine."""
@@ -75,7 +78,7 @@ class Contest:
             for score in SCORES:
                 outcomes[score] = np.zeros(len(rows))
                 outcomes[score][kept] = registry.get("rank", score).outcomes(evidence)
-        self.last[name] = evidence, outcomes
+            self.last[name] = evidence, registry.get("rank", VOTE).score(evidence)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
         probe, knn = (100 * outcomes[score].mean() for score in SCORES)
         self.progress.say(f"{name}: probe {probe:.1f} %, nearest neighbours {knn:.1f} % of {len(rows)} samples right")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from torchgraft.evaluate.standings import Outcomes, Standing, standings
+from torchgraft.evaluate.standings import Outcomes, Standing, Votes, standings
 
 HOPE = 0.25
 """Chance of being the best from which a contestant of the lower half goes on nevertheless."""
@@ -35,7 +35,7 @@ def race(
     rounds: Sequence[np.ndarray],
     ask: Ask,
     *,
-    table: Mapping[str, float] | None = None,
+    votes: Callable[[Sequence[str]], Votes] = lambda names: {},
     deadline: float = float("inf"),
     seed: int = 0,
 ) -> list[Place]:
@@ -44,9 +44,9 @@ def race(
     `rounds` are growing, nested row positions, the last being all that may be used. After every round but the last the
     better half (by mean rank) goes on, and whoever is best in a share of `HOPE` of the draws (Jamieson and Talwalkar,
     "Non-stochastic best arm identification", AISTATS 2016, for halving; the second rule is ours: on few samples the
-    halves are often told apart by luck). A `table` (contestant -> number) has a vote in every round (see `standings`).
-    The race ends early where one is left, and leaves out what would not fit before `deadline` (`time.monotonic()`) at
-    the pace measured so far.
+    halves are often told apart by luck). `votes` gives what else ranks those that ran a round (see `standings`). The
+    race ends early where one is left, and leaves out what would not fit before `deadline` (`time.monotonic()`) at the
+    pace measured so far.
     """
     alive, gone, before, pace = list(names), [], 0, {}
     for rows, coming in zip(rounds, [*rounds[1:], None], strict=True):
@@ -55,7 +55,7 @@ def race(
             start = time.monotonic()
             outcomes[name] = ask(name, rows)
             pace[name] = (time.monotonic() - start) / max(len(rows) - before, 1)
-        found, before = standings(outcomes, table=table, seed=seed), len(rows)
+        found, before = standings(outcomes, votes=votes(alive), seed=seed), len(rows)
         reasons = {} if coming is None else _let_go(found, pace, before, len(coming), deadline)
         if coming is None or len(found) - len(reasons) < 2:
             return _shared([_place(one, before, {}) for one in found] + gone)

@@ -81,7 +81,7 @@ class Ranked:
             "knn": scores["knn"].to_dict(),
             "rank": self.place.standing.rank,
             "chance_best": self.place.chance_best,
-            "by_table": self.place.standing.by_table,
+            "by": list(self.place.standing.by),
             "samples": self.place.samples,
             "let_go": self.place.let_go,
             "parameters": about.parameters if about else None,
@@ -249,7 +249,7 @@ def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool =
         contest.names,
         shared[-1:] if full or len(contest.names) < 2 else shared,
         contest.ask,
-        table=contest.table,
+        votes=contest.votes,
         deadline=now + 0.75 * (deadline - now),
         seed=contest.seed,
     )
@@ -316,6 +316,6 @@ def advice(rows: Sequence[Ranked]) -> str:
             said += f", but takes {_latency(likely) / _latency(pick):.1f} times as long for {gain:.1f} points expected"
         return said + "."
     if len(rows) > 1:
-        how = "with the ImageNet table counted in" if pick.place.standing.by_table else "frozen"
+        how = "with the ImageNet table counted in" if "imagenet" in pick.place.standing.by else "frozen"
         said += f"; {how}, it is the best of {len(rows)} with a chance of {100 * pick.place.chance_best:.0f} %"
     return said + "."
