@@ -119,7 +119,7 @@ def _cost(arguments: argparse.Namespace) -> None:
         seeds, spent = sorted({row["seed"] for row in truth if row["set"] == name}), np.array([0.0, tuning[name]])
         for seed in seeds:
             samples = draw(name, seed, arguments.data, arguments.work).samples
-            contest = _contest(samples.take(samples.split == "train"), arguments, seed, engine="auto")
+            contest = contest_of(samples.take(samples.split == "train"), arguments, seed, engine="auto")
             for one in contest.names:
                 contest.backbone(one)
             with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, TORCHGRAFT_CACHE=folder):
@@ -190,16 +190,16 @@ def _scores(arguments: argparse.Namespace, name: str, seeds: list[int]) -> Mappi
     others = [score for score in registry.names("rank") if score not in SCORES]
     for seed in seeds:
         samples = draw(name, seed, arguments.data, arguments.work).samples
-        contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+        contest = contest_of(samples.take(samples.split == "train"), arguments, seed)
         ended = [row.name for row in run(contest, (), deadline=float("inf"))]
         whole_run = run(contest, (), deadline=float("inf"), full=True)
         asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
         votes = contest.votes(contest.names)
         values = {
-            DEFAULT: _ranks(contest, standings(asked, votes=votes, seed=seed)),
+            DEFAULT: ranks(contest, standings(asked, votes=votes, seed=seed)),
             "the same, as halving ends": [-ended.index(one) for one in contest.names],
             PICK: [one == knee(whole_run).name for one in contest.names],
-            "the same, without the table": _ranks(contest, standings(asked, votes=_without(votes), seed=seed)),
+            "the same, without the table": ranks(contest, standings(asked, votes=_without(votes), seed=seed)),
         }
         values |= {score: [asked[one][score].mean() for one in contest.names] for score in SCORES}
         beside = {one: contest.scores(one, others) for one in contest.names}
@@ -214,7 +214,7 @@ def _without(votes: Votes) -> Votes:
     return {vote: known for vote, known in votes.items() if vote != "imagenet"}
 
 
-def _ranks(contest: Networks, found: Sequence[Standing]) -> list[float]:
+def ranks(contest: Networks, found: Sequence[Standing]) -> list[float]:
     ranks = {one.name: -one.rank for one in found}
     return [ranks[one] for one in contest.names]
 
@@ -228,7 +228,7 @@ def _coverage(arguments: argparse.Namespace) -> None:
         cells = []
         for seed in sorted({key[1] for key in truth if key[0] == name}):
             samples = draw(name, seed, arguments.data, arguments.work).samples
-            contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+            contest = contest_of(samples.take(samples.split == "train"), arguments, seed)
             for one in contest.names:
                 if (name, seed, one.rpartition("/")[2]) in truth:
                     outcomes = contest.ask(one, np.arange(len(contest.samples)))
@@ -251,7 +251,7 @@ def _halving(arguments: argparse.Namespace) -> None:
         samples = whole(name, arguments.data, arguments.work)
         samples = samples.take(samples.split != "test")
         for seed in range(arguments.seeds):
-            contest = _contest(few(samples, seed), arguments, seed)
+            contest = contest_of(few(samples, seed), arguments, seed)
             pace = {one: _pace(one, contest.samples) for one in contest.names}
             shared = rounds(contest.samples.y, seed)
             full, raced = (
@@ -282,7 +282,7 @@ def _chances(arguments: argparse.Namespace) -> None:
         best = np.arange(len(wanted)) == int(np.argmax(wanted))
         for seed in sorted({row["seed"] for row in own}):
             samples = draw(name, seed, arguments.data, arguments.work).samples
-            contest = _contest(samples.take(samples.split == "train"), arguments, seed)
+            contest = contest_of(samples.take(samples.split == "train"), arguments, seed)
             asked = {one: contest.ask(one, np.arange(len(contest.samples))) for one in contest.names}
             votes = contest.votes(contest.names)
             told = [
@@ -315,7 +315,7 @@ def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B00
     return memory[name]
 
 
-def _contest(samples: Samples, arguments: argparse.Namespace, seed: int, engine: str = "torch") -> Networks:
+def contest_of(samples: Samples, arguments: argparse.Namespace, seed: int, engine: str = "torch") -> Networks:
     names = backbones(arguments.weights, arguments.work)
     known, _ = candidates("image", ",".join(names), Limits())
     known = {name: known[name] for name in names}  # in the order of `IMAGENET`

@@ -65,7 +65,7 @@ def main() -> None:
                 row = {"set": name, "seed": seed, "backbone": backbone.rpartition("/")[2]}
                 if _key(row) in known:
                     continue
-                row |= _accuracy(drawn, backbone)
+                row |= accuracy(drawn, backbone, rate=RATES[name], epochs=EPOCHS[name])
                 with arguments.out.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row) + "\n")
                 print(row, flush=True)
@@ -80,12 +80,12 @@ def _key(row: dict) -> tuple:
     return row["set"], row["seed"], row["backbone"]
 
 
-def _accuracy(drawn: Draw, backbone: str) -> dict:
+def accuracy(drawn: Draw, backbone: str, *, rate: float, epochs: int) -> dict:
     """Test accuracy of the linear probe and of LP-FT, the CPU seconds of each fit, rate and epochs."""
     problem, sources = problem_of(drawn, backbone)
     test = sources.samples.take(np.flatnonzero(sources.samples.split == "test"))
     row = {}
-    for name, fit in (("probe", _probe), ("lp_ft", lambda problem: _lp_ft(problem, drawn.name))):
+    for name, fit in (("probe", _probe), ("lp_ft", lambda problem: _lp_ft(problem, rate, epochs))):
         start = time.process_time()
         rung, candidate = fit(problem)
         row[f"{name}_cpu"] = time.process_time() - start
@@ -117,9 +117,8 @@ def _probe(problem: Problem) -> tuple[SimpleNamespace, Candidate]:
     return SimpleNamespace(method="linear_probe", options=options), linear_probe.fit(problem, options)
 
 
-def _lp_ft(problem: Problem, name: str) -> tuple[SimpleNamespace, Candidate]:
+def _lp_ft(problem: Problem, rate: float, epochs: int) -> tuple[SimpleNamespace, Candidate]:
     """The training that `lp_ft` ends with, on all labels, without its right to give up: its accuracy is wanted."""
-    rate, epochs = RATES[name], EPOCHS[name]
     options = lp_ft.Options(rate=rate, epochs=epochs)
     tuning, everything = _FineTuning(problem, options, Recipe(), "lp_ft"), np.arange(len(problem.y))
     step = tuning._classifier(tuning._heads(everything)[-1], everything)

@@ -121,3 +121,12 @@ def test_a_vote_for_all_alike_leaves_the_order_alone() -> None:
     level = standings(outcomes, votes={"t": dict.fromkeys("abc", 70.0)})
     assert [one.name for one in level] == [one.name for one in standings(outcomes)]
     assert [one.chance_best for one in level] == pytest.approx([one.chance_best for one in standings(outcomes)])
+
+
+@pytest.mark.parametrize(("votes", "chance"), [(0, 1.0), (1, 1 / 2), (2, 1 / 4), (3, 1 / 8)])
+def test_a_lonely_voice_wins_as_often_as_it_weighs_more_than_half(votes: int, chance: float) -> None:
+    """a is first by the score, b by every vote: a is the best where w_1 > 1/2, of k more voices in (1/2)^k."""
+    outcomes = {"a": {"s": np.ones(1)}, "b": {"s": np.zeros(1)}}
+    found = standings(outcomes, votes={f"v{i}": {"a": 1.0, "b": 2.0} for i in range(votes)}, draws=20_000)
+    assert {one.name: one.chance_best for one in found} == pytest.approx({"a": chance, "b": 1 - chance}, abs=0.015)
+    assert {one.name: one.rank for one in found} == pytest.approx({"a": 2 - 1 / (votes + 1), "b": 1 + 1 / (votes + 1)})

@@ -47,8 +47,10 @@ def standings(
     over these draws: near equals by one score then have nearly one rank there, and the other score tells them apart.
 
     `votes` are ranks that are the same in all draws: by a score that is no share of right samples, or by a table that
-    was known before. The scores together are one vote, r, and the rank of a contestant is the mean of r and of those
-    votes that know it.
+    was known before. The scores together are one voice, r, each vote is another; the rank of a contestant is the mean
+    of those voices that know it. For the chance to be the best the voices are drawn as the samples are, or it would be
+    sure of what is the same in all draws: with weights ~ Dirichlet(1, ..., 1) in each (Rubin, "The Bayesian bootstrap",
+    Annals of Statistics 1981).
 
     Intervals are Wilson's for the sample size that the variance of the draws amounts to: 18 right of 18 are no
     certainty.
@@ -56,23 +58,23 @@ def standings(
     names = list(outcomes)
     columns = {kind: np.stack([outcomes[name][kind] for name in names], axis=1) for kind in outcomes[names[0]]}
     n = len(next(iter(columns.values())))
-    drawn_ranks, expected = np.zeros((2, draws, len(names)))
+    voice, expected = np.zeros((2, draws, len(names)))
     found: dict[str, dict[str, Estimate]] = {name: {} for name in names}
     for kind, column in columns.items():
         shares = sums(column, draws=draws, seed=seed) / n
-        drawn_ranks += rankdata(-shares, axis=1) / len(columns)
+        voice += rankdata(-shares, axis=1) / len(columns)
         expected += shares / len(columns)
         for name, sample in zip(names, shares.T, strict=True):
             found[name][kind] = proportion(float(outcomes[name][kind].mean()), sample, n)
-    by = {name: [*columns] for name in names}
-    for vote, known in (votes or {}).items():
-        for i, place in _places(known, names).items():
-            drawn_ranks[:, i] += place
-            by[names[i]].append(vote)
-    drawn_ranks /= [1 + len(by[name]) - len(columns) for name in names]
-    best = np.isclose(drawn_ranks, drawn_ranks.min(axis=1, keepdims=True))
+    placed = {vote: _places(known, names) for vote, known in (votes or {}).items()}
+    placed = {vote: places for vote, places in placed.items() if np.isfinite(places).any()}
+    voices = np.stack([voice, *(np.broadcast_to(places, voice.shape) for places in placed.values())])
+    voices = np.where(np.isnan(voices), np.nanmean(voices, axis=0), voices)
+    ranks = voices.mean(axis=(0, 1))
+    weights = np.random.default_rng(seed).dirichlet(np.ones(len(voices)), size=draws).T
+    drawn = (weights[:, :, None] * voices).sum(axis=0)
+    best = np.isclose(drawn, drawn.min(axis=1, keepdims=True))
     chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-    ranks = drawn_ranks.mean(axis=0)
     order = sorted(range(len(names)), key=lambda i: (round(ranks[i], 9), -chances[i], names[i]))
     return [
         Standing(
@@ -81,16 +83,16 @@ def standings(
             chance_best=float(chances[i]),
             expected=proportion(float(expected[:, i].mean()), expected[:, i], n),
             scores=found[names[i]],
-            by=tuple(by[names[i]]),
+            by=(*columns, *(vote for vote, places in placed.items() if np.isfinite(places[i]))),
         )
         for i in order
     ]
 
 
-def _places(known: Mapping[str, float], names: list[str]) -> dict[int, float]:
-    """Position -> rank by one vote, of those it knows: k of K share 1..K evenly. On one alone there is none."""
-    found = [i for i, name in enumerate(names) if name in known]
-    if len(found) < 2:
-        return {}
-    places = (rankdata([-known[names[i]] for i in found]) - 0.5) * len(names) / len(found) + 0.5
-    return dict(zip(found, places.tolist(), strict=True))
+def _places(known: Mapping[str, float], names: list[str]) -> np.ndarray:
+    """Rank by one vote of those that it knows, NaN of others: k of K share 1..K evenly. Of one alone there is none."""
+    found = np.full(len(names), np.nan)
+    at = [i for i, name in enumerate(names) if name in known]
+    if len(at) > 1:
+        found[at] = (rankdata([-known[names[i]] for i in at]) - 0.5) * len(names) / len(at) + 0.5
+    return found
