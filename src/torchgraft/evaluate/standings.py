@@ -25,8 +25,7 @@ class Standing:
 
     `scores` holds the mean outcome under each score with its 95 % interval. `chance_best` is the share of draws in
     which its mean rank is the lowest; draws with several such are shared among them. `expected` is the share of right
-    samples, mean over scores and draws, with a 95 % interval. `chance_right` is the chance to be the best by the scores
-    alone, without votes. `by`: the scores and tables that its rank is the mean of.
+    samples, mean over scores and draws, with a 95 % interval. `by`: the scores and tables that its rank is the mean of.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Standing:
     chance_best: float
     expected: Estimate
     scores: Mapping[str, Estimate]
-    chance_right: float = 0.0
     by: tuple[str, ...] = ()
 
 
@@ -72,7 +70,7 @@ def standings(
     placed = {vote: places for vote, places in placed.items() if np.isfinite(places).any()}
     voices = np.stack([voice, *(np.broadcast_to(places, voice.shape) for places in placed.values())])
     voices = np.where(np.isnan(voices), np.nanmean(voices, axis=0), voices)
-    ranks, chances, right = voices.mean(axis=(0, 1)), _chances(voices, seed), _chances(voices[:1], seed)
+    ranks, chances = voices.mean(axis=(0, 1)), _chances(voices, seed)
     order = sorted(range(len(names)), key=lambda i: (round(ranks[i], 9), -chances[i], names[i]))
     return [
         Standing(
@@ -81,7 +79,6 @@ def standings(
             chance_best=float(chances[i]),
             expected=proportion(float(expected[:, i].mean()), expected[:, i], n),
             scores=found[names[i]],
-            chance_right=float(right[i]),
             by=(*columns, *(vote for vote, places in placed.items() if np.isfinite(places[i]))),
         )
         for i in order
