@@ -120,12 +120,22 @@ def test_a_vote_for_all_alike_leaves_the_order_alone() -> None:
     outcomes = {name: {"s": (np.random.default_rng(ord(name)).random(50) < 0.7).astype(float)} for name in "abc"}
     level = standings(outcomes, votes={"t": dict.fromkeys("abc", 70.0)})
     assert [one.name for one in level] == [one.name for one in standings(outcomes)]
-    assert [one.chance_best for one in level] == pytest.approx([one.chance_best for one in standings(outcomes)])
 
 
-@pytest.mark.parametrize(("votes", "chance"), [(0, 1.0), (1, 1 / 2), (2, 1 / 4), (3, 1 / 8)])
+def test_that_all_voices_agree_is_no_certainty() -> None:
+    outcomes = {name: {"s": np.full(50, float(name == "a"))} for name in "abcd"}
+    order = {name: -float(i) for i, name in enumerate("abcd")}
+    found = standings(outcomes, votes={"h": order, "t": order})
+    assert [one.name for one in found] == list("abcd")
+    assert 0.8 < found[0].chance_best < 0.95
+    assert all(one.chance_best > 0.001 for one in found)
+
+
+@pytest.mark.parametrize(("votes", "chance"), [(0, 1.0), (1, 1 / 2), (2, 5 / 16), (3, 3 / 16)])
 def test_a_lonely_voice_wins_as_often_as_it_weighs_more_than_half(votes: int, chance: float) -> None:
-    """a is first by the score, b by every vote: a is the best where w_1 > 1/2, of k more voices in (1/2)^k."""
+    """a is first by the score, b by k votes, one of both by lot: a is the best where its weights are more than 1/2, w_1
+    or w_1 + w_2 of k + 2: (1/2)^(k + 1), and the upper half of Beta(2, k).
+    """
     outcomes = {"a": {"s": np.ones(1)}, "b": {"s": np.zeros(1)}}
     found = standings(outcomes, votes={f"v{i}": {"a": 1.0, "b": 2.0} for i in range(votes)}, draws=20_000)
     assert {one.name: one.chance_best for one in found} == pytest.approx({"a": chance, "b": 1 - chance}, abs=0.015)

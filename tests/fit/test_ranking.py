@@ -43,7 +43,7 @@ def test_the_better_features_come_first(files: Callable[..., str]) -> None:
     found = rank_backbones(RankOptions(data=poor, backbones=f"{good},{fair}", scores="logme"))
     assert [row.name for row in found.rows] == [good, fair, poor]
     assert found.knee.name == good
-    assert found.rows[0].place.chance_best > 0.9
+    assert found.rows[0].place.chance_best > 0.75, "two voices agree, one by lot is never sure"
     assert found.rows[-1].accuracy == pytest.approx(1 / 3, abs=0.12)
     assert found.rows[0].scores["logme"] > found.rows[-1].scores["logme"]
     assert f"Start from {good}: a linear probe on it is right on about" in found.sentence

@@ -50,7 +50,7 @@ def standings(
     was known before. The scores together are one voice, r, each vote is another; the rank of a contestant is the mean
     of those voices that know it. For the chance to be the best the voices are drawn as the samples are, or it would be
     sure of what is the same in all draws: with weights ~ Dirichlet(1, ..., 1) in each (Rubin, "The Bayesian bootstrap",
-    Annals of Statistics 1981).
+    Annals of Statistics 1981). One voice more is an order at random: that all agree is no certainty.
 
     Intervals are Wilson's for the sample size that the variance of the draws amounts to: 18 right of 18 are no
     certainty.
@@ -86,8 +86,15 @@ def standings(
 
 
 def _chances(voices: np.ndarray, seed: int) -> np.ndarray:
-    """Share of draws in which each of K has the lowest mean rank of V voices (V x D x K), weighted at random."""
-    weights = np.random.default_rng(seed).dirichlet(np.ones(len(voices)), size=voices.shape[1]).T
+    """Share of draws in which each of K has the lowest mean rank of V voices (V x D x K), weighted at random.
+
+    Of several voices; a single one, of samples alone, is as sure as these are.
+    """
+    rng = np.random.default_rng(seed)
+    if len(voices) > 1:
+        order = np.tile(np.arange(1.0, voices.shape[2] + 1), (voices.shape[1], 1))
+        voices = np.concatenate([voices, rng.permuted(order, axis=1)[None]])
+    weights = rng.dirichlet(np.ones(len(voices)), size=voices.shape[1]).T
     drawn = (weights[:, :, None] * voices).sum(axis=0)
     best = np.isclose(drawn, drawn.min(axis=1, keepdims=True))
     return (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
