@@ -91,18 +91,3 @@ def test_the_table_votes_in_every_round() -> None:
     assert len({place.samples for place in places}) > 1
     assert places[0].standing.name == "p95"
     assert {place.standing.by for place in places} == {("knn", "probe", "t")}
-
-
-def test_who_is_as_often_right_goes_on_whatever_the_votes_say() -> None:
-    """a is the last of the table and right as often as b; c and d are right less often."""
-    rng = np.random.default_rng(0)
-    drawn = {name: (rng.random(1600) < p).astype(float) for name, p in {"b": 0.9, "c": 0.6, "d": 0.6}.items()}
-    drawn["a"] = drawn["b"].copy()
-    for start in range(0, 1600, 200):  # one sample each way
-        right = drawn["b"][start : start + 200]
-        drawn["a"][start + np.array([right.argmax(), right.argmin()])] = 0, 1
-    votes = {"s": {"a": 1.0, "b": 4.0, "c": 3.0, "d": 2.0}, "t": {"a": 1.0, "b": 4.0, "c": 3.0, "d": 2.0}}
-    places = race("abcd", ROUNDS, lambda name, rows: {"knn": drawn[name][rows]}, votes=lambda names: votes)
-    reached = {place.standing.name: place.samples for place in places}
-    assert (reached["a"], reached["b"], reached["d"]) == (1600, 1600, 200)
-    assert places[0].standing.name == "b"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from torchgraft.evaluate.standings import Outcomes, Standing, Votes, standings
-from torchgraft.fit.ladder import NEAR
 
 HOPE = 0.25
 """Chance of being the best from which a contestant of the lower half goes on nevertheless."""
@@ -43,11 +42,11 @@ def race(
     """The places, best first: who ran further stands before who did not.
 
     `rounds` are growing, nested row positions, the last being all that may be used. After every round but the last the
-    better half (by mean rank) goes on, and whoever is best in a share of `HOPE` of the draws or expected to be right
-    within `NEAR` of the best: it may be the fastest of these (Jamieson and Talwalkar, "Non-stochastic best arm
-    identification", AISTATS 2016, for halving; the other rules are ours). `votes` gives what else ranks those that ran
-    a round (see `standings`). The race ends early where one is left, and leaves out what would not fit before
-    `deadline` (`time.monotonic()`) at the pace measured so far.
+    better half (by mean rank) goes on, and whoever is best in a share of `HOPE` of the draws (Jamieson and Talwalkar,
+    "Non-stochastic best arm identification", AISTATS 2016, for halving; the second rule is ours: on few samples the
+    halves are often told apart by luck). `votes` gives what else ranks those that ran a round (see `standings`). The
+    race ends early where one is left, and leaves out what would not fit before `deadline` (`time.monotonic()`) at the
+    pace measured so far.
     """
     alive, gone, before, pace = list(names), [], 0, {}
     for rows, coming in zip(rounds, [*rounds[1:], None], strict=True):
@@ -67,12 +66,8 @@ def race(
 
 def _let_go(found: list[Standing], pace: dict[str, float], asked: int, coming: int, deadline: float) -> dict[str, str]:
     """Contestant -> why it does not run the next round, of `coming` samples."""
-    half, least = (len(found) + 1) // 2, max(one.expected.value for one in found) - NEAR
-    reasons = {
-        one.name: f"in the lower half on {asked} samples"
-        for one in found[half:]
-        if one.chance_best < HOPE and one.expected.value < least
-    }
+    half = (len(found) + 1) // 2
+    reasons = {one.name: f"in the lower half on {asked} samples" for one in found[half:] if one.chance_best < HOPE}
     kept = [one.name for one in found if one.name not in reasons]
     left = deadline - time.monotonic()
     while len(kept) > 1 and sum(pace[name] for name in kept) * (coming - asked) > left:
