@@ -191,6 +191,10 @@ class Arrays(Contest):
             self.arrays[path] = self._read(path, options)
         self.names = tuple(self.arrays)
 
+    def votes(self, names: Sequence[str]) -> Votes:
+        """None: of a few standardised columns the H-score's shrinkage can be whole, and the score 0."""
+        return {}
+
     def _read(self, path: str, options: RankOptions) -> np.ndarray:
         """Its rows for the samples at hand: rows of both files are the same samples, in the same order."""
         whole, other = (read(one, ReadOptions(label=options.label)) for one in (options.data, path))
