@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,12 @@ Without office10/webcam: of its photos all eight networks get 95 to 99 % right, 
 
 TEST = 400
 """Samples that accuracy is measured on, at most."""
+
+
+def told(title: str, taus: Sequence[float], lost: Sequence[float], digits: int = 1) -> str:
+    """A row of a table: tau and regret (in brackets) on each set, then the means of both."""
+    cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
+    return f"| {title} | {cells} | **{np.mean(taus):.3f}** | {np.mean(lost):.{digits}f} |"
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
@@ -82,18 +88,20 @@ class Draw:
 
 def draw(name: str, seed: int, data: Path, folder: Path) -> Draw:
     """`LABELS` a class to train on, and at most `TEST` others to test on: of the set's own test part if it has one."""
-    samples, _ = check(whole(name, data, folder))
+    return split(name, seed, whole(name, data, folder), LABELS[name], TEST)
+
+
+def split(name: str, seed: int, samples: Samples, labels: int, most: int) -> Draw:
+    """`labels` a class to train on, and `most` others at most to test on: of split `test` if there is any."""
+    samples, _ = check(samples)
     rng = np.random.default_rng([seed, len(name)])
     own_test = samples.split == "test"
     pool = np.flatnonzero(~own_test)
-    train = np.concatenate(
-        [rng.permutation(pool[samples.y[pool] == c])[: LABELS[name]] for c in range(len(samples.classes))]
-    )
+    train = np.concatenate([rng.permutation(pool[samples.y[pool] == c])[:labels] for c in range(len(samples.classes))])
     rest = np.flatnonzero(own_test) if own_test.any() else np.setdiff1d(pool, train)
-    test = np.random.default_rng(0).permutation(rest)[:TEST] if own_test.any() else rng.permutation(rest)[:TEST]
+    test = np.random.default_rng(0).permutation(rest)[:most] if own_test.any() else rng.permutation(rest)[:most]
     kept = np.sort(np.concatenate([train, test]))
-    split = np.where(np.isin(kept, test), "test", "train")
-    return Draw(name, seed, replace(samples.take(kept), split=split))
+    return Draw(name, seed, replace(samples.take(kept), split=np.where(np.isin(kept, test), "test", "train")))
 
 
 def whole(name: str, data: Path, folder: Path) -> Samples:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
+from _rank_sets import told
 from torchgraft.rank import regret, weighted_tau
 
 TABLES = Path(__file__).parent.parent / "tests" / "reference"
@@ -53,10 +54,8 @@ def _row(title: str, taus: Sequence[float]) -> None:
 def _votes(title: str, votes: Mapping[str, Sequence[Sequence[float]]], truth: Mapping) -> None:
     """One row: tau and regret of the mean rank of all votes."""
     orders = {name: -sum(rankdata(-np.array(vote)) for vote in found) for name, found in votes.items()}
-    taus = [weighted_tau(order, truth[name]["accuracy"]) for name, order in orders.items()]
-    lost = [regret(order, truth[name]["accuracy"]) for name, order in orders.items()]
-    cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
-    print(f"| {title} | {cells} | **{np.mean(taus):.3f}** | {np.mean(lost):.2f} |")
+    pairs = [(order, truth[name]["accuracy"]) for name, order in orders.items()]
+    print(told(title, [weighted_tau(*pair) for pair in pairs], [regret(*pair) for pair in pairs], digits=2))
 
 
 if __name__ == "__main__":

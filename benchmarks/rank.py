@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 
-from _rank_sets import LABELS, MOBILENETS, add_places, backbones, draw, whole
+from _rank_sets import LABELS, MOBILENETS, add_places, backbones, draw, told, whole
 from rank_truth import RESULTS, rows, seconds_an_epoch
 from torchgraft import features
 from torchgraft.backbones import load
@@ -101,12 +101,9 @@ def _taus(arguments: argparse.Namespace) -> None:
         if score == PICK:  # is no order
             print(f"| {score} | {' | '.join(f'({points:.1f})' for points in lost)} | | {np.mean(lost):.1f} |")
             continue
-        cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
-        print(f"| {score} | {cells} | **{np.mean(taus):.3f}** | {np.mean(lost):.1f} |")
+        print(told(score, taus, lost))
     for title, found in (("another draw of the fine-tuning", again), ("who knew the expected accuracies", best)):
-        cells = " | ".join("{:.2f} ({:.1f})".format(*found[name]) for name in sets)
-        tau, points = np.mean([found[name] for name in sets], axis=0)
-        print(f"| {title} | {cells} | **{tau:.3f}** | {points:.1f} |")
+        print(told(title, *zip(*(found[name] for name in sets), strict=True)))
 
 
 def _cost(arguments: argparse.Namespace) -> None:
@@ -215,6 +212,7 @@ def _without(votes: Votes) -> Votes:
 
 
 def ranks(contest: Networks, found: Sequence[Standing]) -> list[float]:
+    """Minus the mean rank of each contestant, in their order: higher is better."""
     ranks = {one.name: -one.rank for one in found}
     return [ranks[one] for one in contest.names]
 
@@ -316,6 +314,7 @@ def _pace(name: str, samples: Samples, memory: dict = {}) -> float:  # noqa: B00
 
 
 def contest_of(samples: Samples, arguments: argparse.Namespace, seed: int, engine: str = "torch") -> Networks:
+    """The eight networks over these samples."""
     names = backbones(arguments.weights, arguments.work)
     known, _ = candidates("image", ",".join(names), Limits())
     known = {name: known[name] for name in names}  # in the order of `IMAGENET`

@@ -13,18 +13,17 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.stats import rankdata
 
-from _rank_sets import Draw, add_places, backbones
+from _rank_sets import Draw, add_places, backbones, split, told
 from rank import IMAGENET, contest_of, ranks
 from rank_truth import accuracy, rows
 from torchgraft.core.runtime import keep_memory, wait_passively
-from torchgraft.data import ReadOptions, check, read
+from torchgraft.data import ReadOptions, read
 from torchgraft.evaluate.standings import standings
 from torchgraft.fit._contest import SCORES
 from torchgraft.rank import regret, weighted_tau
@@ -78,9 +77,7 @@ def _taus(arguments: argparse.Namespace) -> None:
     print(f"\n| ranked by | {' | '.join(reached)} | mean tau | mean regret |\n|---|{'---|' * (len(reached) + 2)}")
     for rule in orders[arguments.sets[0]]:
         pairs = [(orders[name][rule], reached[name]) for name in reached]
-        taus, lost = [weighted_tau(*pair) for pair in pairs], [regret(*pair) for pair in pairs]
-        cells = " | ".join(f"{tau:.2f} ({points:.1f})" for tau, points in zip(taus, lost, strict=True))
-        print(f"| {rule} | {cells} | **{np.mean(taus):.3f}** | {np.mean(lost):.1f} |")
+        print(told(rule, [weighted_tau(*pair) for pair in pairs], [regret(*pair) for pair in pairs]))
 
 
 def _orders(drawn: Draw, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -103,18 +100,11 @@ def _orders(drawn: Draw, arguments: argparse.Namespace) -> dict[str, np.ndarray]
 
 
 def draw(name: str, arguments: argparse.Namespace) -> Draw:
-    """As `_rank_sets.draw` draws, with seed 0."""
-    labels, test = SETS[name]
+    """Its only draw; the set is written under `--work` once."""
     folder = arguments.work / name
     if not folder.is_dir():
         READERS[name](arguments, folder)
-    samples, _ = check(read(folder, ReadOptions()))
-    rng = np.random.default_rng([0, len(name)])
-    train = [rng.permutation(np.flatnonzero(samples.y == c))[:labels] for c in range(len(samples.classes))]
-    rest = rng.permutation(np.setdiff1d(np.arange(len(samples)), np.concatenate(train)))[:test]
-    kept = np.sort(np.concatenate([*train, rest]))
-    split = np.where(np.isin(kept, rest), "test", "train")
-    return Draw(name, 0, replace(samples.take(kept), split=split))
+    return split(name, 0, read(folder, ReadOptions()), *SETS[name])
 
 
 def _emoji(arguments: argparse.Namespace, folder: Path) -> None:

@@ -34,7 +34,7 @@ def test_prints_the_table_the_advice_and_the_next_command(graft, there: Path) ->
     done = graft("rank", "a.npz", "--backbones", "b.npz,c.npz")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
-    assert lines[0].startswith("By a linear probe and the nearest neighbours")
+    assert "By a linear probe and the nearest neighbours, on 72 samples" in " ".join(" ".join(lines[:2]).split())
     named = [line for line in lines if line[:5] in ("a.npz", "b.npz", "c.npz")]
     assert [line[0] for line in named] == ["a", "b", "c"]
     assert [line.rstrip().endswith("pick") for line in named] == [True, False, False]

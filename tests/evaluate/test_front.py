@@ -46,6 +46,20 @@ def test_the_axis_of_time_is_logarithmic_and_up_is_right() -> None:
     assert ay == by > cy
 
 
+def test_the_front_never_goes_down() -> None:
+    """`a` was let go early and stands above `b`, which it does not beat: the line passes over `b`."""
+    rows = [
+        row("a", 1.0, 0.8, front=True, samples=5),
+        row("b", 10.0, 0.7, front=True),
+        row("c", 100.0, 0.9, front=True),
+    ]
+    svg = front(rows)
+    at = places(svg)
+    (path,) = [one.get("d") for one in ElementTree.fromstring(svg).iter("path")]
+    x0, y0, x1, y1, _ = (float(n) for n in re.fullmatch(r"M(\S+) (\S+)H(\S+)V(\S+)H(\S+)", path).groups())
+    assert (x0, y0, x1, y1) == (*at["a"], *at["c"])
+
+
 def test_the_front_goes_level_then_up() -> None:
     rows = [row("a", 1.0, 0.8, front=True), row("b", 10.0, 0.7), row("c", 100.0, 0.9, front=True, knee=True)]
     svg = front(rows)

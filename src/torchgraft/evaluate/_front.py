@@ -115,7 +115,7 @@ def _along(fast: float, slow: float, place: Place, low: float) -> list[str]:
 
 
 def _steps(rows: Sequence[Row], place: Place) -> str:
-    """What accuracy can be had within each time: level up to the next backbone of the front, then up."""
+    """What accuracy can be had within each time: level up to the next backbone of the front that is higher, then up."""
     ends = _ends(rows, place)
     if not ends:
         return ""
@@ -124,7 +124,11 @@ def _steps(rows: Sequence[Row], place: Place) -> str:
 
 
 def _ends(rows: Sequence[Row], place: Place) -> list[tuple[float, float]]:
-    return sorted(place(row["latency_ms"], row["expected"]["value"]) for row in rows if row["front"])
+    """Of the front, those that are higher than all faster ones: one let go early, on fewer samples, may stand above."""
+    ends: list[tuple[float, float]] = []
+    for x, y in sorted(place(row["latency_ms"], row["expected"]["value"]) for row in rows if row["front"]):
+        ends += [(x, y)] if not ends or y < ends[-1][1] else []
+    return ends
 
 
 def _dot(row: Row, place: Place, low: float, *, hollow: bool) -> str:

@@ -36,9 +36,9 @@ def which_backbone(report: Mapping[str, Any]) -> str:
     lead += f"Frozen features{_on(report)}: {asked}. No backbone was trained."
     if picture:
         note = (
-            "Accuracy is the mean of probe and nearest neighbours. The line is the front: nobody is both faster and "
-            "expected to be more often right. The ring marks the backbone to start from: the fastest within half a "
-            "point of the best. Bars are 95\u00a0% intervals; hollow dots were let go early."
+            "Accuracy is the mean of probe and nearest neighbours. The line is the front: nobody that ran as far is "
+            "both faster and expected to be more often right. The ring marks the backbone to start from: the fastest "
+            "within half a point of the best. Bars are 95\u00a0% intervals; hollow dots were let go early."
         )
         picture = f"<figure>{picture}<figcaption>{note}</figcaption></figure>"
     else:

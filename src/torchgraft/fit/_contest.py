@@ -25,7 +25,7 @@ from torchgraft.tune import Problem, expected_seconds
 from torchgraft.tune.base import Resources
 
 SCORES = ("linear_probe", "knn")
-"""What decides, with a chance for each sample; the first is the accuracy that is told."""
+"""What decides, sample by sample; the first is the accuracy that is told."""
 
 VOTE = "h_score"
 """A score that votes beside them. But for its shrinkage, no linear map of the features changes it."""
@@ -39,7 +39,7 @@ class Contest:
     def __init__(self, samples: Samples, *, seed: int, progress: Progress) -> None:
         self.samples, self.seed, self.progress = samples, seed, progress
         self.seconds: dict[str, float] = {}
-        self.last: dict[str, tuple[rank.Evidence, float]] = {}
+        self.last: dict[str, rank.Evidence] = {}
 
     def features(self, name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features of those rows that could be read, and their positions among the rows."""
@@ -53,7 +53,8 @@ class Contest:
         """What ranks them beside what they get right: `VOTE` on the rows asked last, and what is known of ImageNet."""
         known = {name: self.about(name) for name in names}
         table = {name: about.imagenet for name, about in known.items() if about and about.imagenet}
-        return {VOTE: {name: self.last[name][1] for name in names}, "imagenet": table}
+        with one_thread():
+            return {VOTE: {name: self.scores(name, (VOTE,))[VOTE] for name in names}, "imagenet": table}
 
     def speed(self, name: str) -> Speed | None:
         """How fast it is on this machine."""
@@ -78,7 +79,7 @@ class Contest:
             for score in SCORES:
                 outcomes[score] = np.zeros(len(rows))
                 outcomes[score][kept] = registry.get("rank", score).outcomes(evidence)
-            self.last[name] = evidence, registry.get("rank", VOTE).score(evidence)
+        self.last[name] = evidence
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
         probe, knn = (100 * outcomes[score].mean() for score in SCORES)
         self.progress.say(f"{name}: probe {probe:.1f} %, nearest neighbours {knn:.1f} % of {len(rows)} samples right")
@@ -86,7 +87,7 @@ class Contest:
 
     def scores(self, name: str, asked: Sequence[str]) -> dict[str, float]:
         """Other scores, on the samples of the last round; NaN where one is not defined."""
-        evidence, _ = self.last[name]
+        evidence = self.last[name]
         found = {}
         for score in asked:
             entry = registry.get("rank", score)

@@ -275,10 +275,11 @@ def run(contest: Contest, asked: Sequence[str], *, deadline: float, full: bool =
 
 
 def _marked(rows: list[Ranked]) -> tuple[Ranked, ...]:
-    """The rows with their marks. On the front: nobody is both faster and expected to be more often right.
+    """The rows with their marks. On the front: nobody that ran as far is both faster and expected to be righter.
 
-    The knee is the fastest of those that ran to the end and are expected to be within `NEAR` of the best of them. That
-    nobody beats it beyond noise would not do: on few samples that holds for ones that are ten points worse.
+    Who was let go early beats nobody that ran further: what it got right are fewer samples. The knee, then, is on it,
+    the fastest of those that ran to the end and are expected to be within `NEAR` of the best of them. That nobody beats
+    it beyond noise would not do: on few samples that holds for ones that are ten points worse.
     """
     timed = [row for row in rows if row.speed or not rows[0].speed]
     front = {row.name for row in timed if not any(_dominates(other, row) for other in timed)}
@@ -295,7 +296,7 @@ def _latency(row: Ranked) -> float:
 
 def _dominates(a: Ranked, b: Ranked) -> bool:
     faster, righter = _latency(b) - _latency(a), a.expected - b.expected
-    return faster >= 0 and righter >= 0 and (faster > 0 or righter > 0)
+    return a.place.samples >= b.place.samples and faster >= 0 and righter >= 0 and (faster > 0 or righter > 0)
 
 
 def advice(rows: Sequence[Ranked]) -> str:
