@@ -47,15 +47,14 @@ def cells(html: str) -> list[list[str]]:
 def test_the_table_has_a_row_for_each_and_a_column_for_all_that_is_known(report: dict[str, Any]) -> None:
     head, first, second = cells(which_backbone(report))
     assert head == [
-        "", "right", "nearest neighbours", "chance best", "ms a sample", "samples a second", "ImageNet top-1", "logme",
-        "leep",
+        "", "right", "nearest neighbours", "chance best", "ms a sample", "ImageNet top-1", "logme", "leep",
     ]  # fmt: skip
     assert (
         first[0]
         == "packaged/lite1 start here4.1\u00a0M weights\u00a0\u00b7 22\u00a0MB\u00a0\u00b7 Apache-2.0\u00a0\u00b7 torch"
     )
     assert first[1].startswith("96.9\u00a0%") and "93.8" in first[1]
-    assert first[3:] == ["25\u00a0%", "13.0", "1,711", "76.7\u00a0%", "0.119", "\u2013"]
+    assert first[3:] == ["25\u00a0%", "13.0 1,711 a second", "76.7\u00a0%", "0.119", "\u2013"]
     assert second[0].endswith("let go early: in the lower half")
 
 
@@ -70,10 +69,13 @@ def test_the_words_around_it(report: dict[str, Any]) -> None:
 
 
 def test_the_note_names_the_table_where_it_counts(report: dict[str, Any]) -> None:
-    said = "by a linear probe, the nearest neighbours, the H-score and the ImageNet table together"
+    said = "by a linear probe, the nearest neighbours, the H-score and the ImageNet table together, over draws of the "
     assert said not in which_backbone(report)
-    report["ranking"]["backbones"][0]["by"] += ["imagenet"]
-    assert said in which_backbone(report)
+    first, second = report["ranking"]["backbones"]
+    first["by"] += ["imagenet"]
+    assert said + "samples and of how much each of these counts." in which_backbone(report)
+    first["by"] = second["by"] = ["linear_probe", "knn"]
+    assert "by a linear probe and the nearest neighbours together, over draws of the samples." in which_backbone(report)
 
 
 def test_the_sentence_is_not_said_twice(report: dict[str, Any]) -> None:

@@ -147,12 +147,14 @@ def _strange(path: Path, tree: Tree, layout: Layout, aside: int) -> list[Finding
         found.append(_finding("unreadable", "warning", tree.closed, message, "left out"))
     others = [file for file in tree.others if not _metadata.is_metadata(file)]
     if others:
-        message = f"{len(others)} files are no images: {shown_all((str(o) for o in others), 4)}."
+        what = "1 file is no image" if len(others) == 1 else f"{len(others)} files are no images"
+        message = f"{what}: {shown_all((str(o) for o in others), 4)}."
         found.append(_finding("other_files", "note", others, message, "not read"))
     filled = {parent for image in tree.images for parent in image.parents}
     empty = [folder for folder in tree.folders if folder not in filled and folder not in tree.closed]
     if empty:
-        message = f"{len(empty)} folders hold no images: {shown_all(str(folder) for folder in empty)}."
+        what = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
+        message = f"{what} no images: {shown_all(str(folder) for folder in empty)}."
         found.append(_finding("empty_class", "warning", empty, message, "no class was made of them"))
     return found
 

@@ -93,8 +93,7 @@ def _name(row: Row) -> str:
 def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
     """Title -> how a cell is written; what is known of no row is no column."""
     costs = {
-        "latency_ms": ("ms a sample", lambda row: f"{row['latency_ms']:.1f}"),
-        "images_per_second": ("samples a second", lambda row: f"{row['images_per_second']:,.0f}"),
+        "latency_ms": ("ms a sample", _speed),
         "minutes_to_probe": ("minutes to probe", lambda row: f"{row['minutes_to_probe']:.1f}"),
         "minutes_to_fine_tune": ("minutes to fine-tune", lambda row: f"{row['minutes_to_fine_tune']:.1f}"),
         "similarity": ("alike", lambda row: f"{row['similarity']:.2f}"),
@@ -111,6 +110,12 @@ def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
     for name in dict.fromkeys(name for row in rows for name in row["scores"]):
         columns[name] = lambda row, name=name: _score(row["scores"].get(name))
     return columns
+
+
+def _speed(row: Row) -> str:
+    """Latency, and quieter the throughput in batches."""
+    batched = row.get("images_per_second")
+    return f"{row['latency_ms']:.1f}" + (f' <span class="ci">{batched:,.0f} a second</span>' if batched else "")
 
 
 def _score(value: float | None) -> str:
@@ -149,10 +154,13 @@ def _gone(found: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<li><b>{text(one['backbone'])}</b>: {text(one['reason'])}</li>" for one in found.get("skipped") or ()
     )
+    several = any({"h_score", "imagenet"} & set(row["by"]) for row in found["backbones"])
     note = (
-        '<p class="note">Chance best: over draws of the samples, how often this one has the lowest mean rank '
-        f"by {voters(found['backbones'])} together. Accuracies are of frozen networks: trained ones may end in another "
-        "order, above all far from what they were pretrained on. Times are of this machine. "
+        f'<p class="note">Chance best: how often this one is first by {voters(found["backbones"])} together, over '
+        f"draws of the samples{' and of how much each of these counts' if several else ''}. "
+        "Accuracies are of frozen networks: trained ones may end in another order, above all far from what they were "
+        "pretrained on. Times are of this machine: one sample by itself, and in batches how many a second. "
+        "To fine-tune is meant in no hurry, with every fold; a budget makes it shorter. "
         "Alike: how sure pretraining\u2019s own classifier is of these samples.</p>"
     )
     return note + (f"<details><summary>Left out</summary><ul>{rows}</ul></details>" if rows else "")
