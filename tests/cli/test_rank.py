@@ -13,12 +13,16 @@ import pytest
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three files of 90 rows in three classes: `a` tells them apart well, `b` less, `c` hardly."""
-    path, rng = tmp_path_factory.mktemp("features"), np.random.default_rng(0)
-    y = np.repeat([0, 1, 2], 30)
-    for name, apart in (("a", 3.0), ("b", 1.0), ("c", 0.1)):
-        x = rng.normal(size=(90, 4)) + apart * np.eye(4)[y]
-        np.savez(path / f"{name}.npz", X=x.astype(np.float32), y=np.array(["ant", "bee", "cat"])[y])
+    path = tmp_path_factory.mktemp("features")
+    write(path, 30)
     return path
+
+
+def write(path: Path, each: int) -> None:
+    rng, y = np.random.default_rng(0), np.repeat([0, 1, 2], each)
+    for name, apart in (("a", 3.0), ("b", 1.0), ("c", 0.1)):
+        x = rng.normal(size=(len(y), 4)) + apart * np.eye(4)[y]
+        np.savez(path / f"{name}.npz", X=x.astype(np.float32), y=np.array(["ant", "bee", "cat"])[y])
 
 
 @pytest.fixture
@@ -41,6 +45,14 @@ def test_prints_the_table_the_advice_and_the_next_command(graft, there: Path) ->
     assert "Start from a.npz: a linear probe on it is right on about" in done.out
     assert lines[-1] == "Next:   graft fit a.npz"
     assert "runs/a-rank-1/report.html" in done.out
+
+
+def test_a_race_that_ends_early_says_why(graft, there: Path) -> None:
+    write(there, 100)
+    done = graft("rank", "a.npz", "--backbones", "b.npz")
+    said = "ended after 120 of 240 samples: one was left (the others: in the lower half on 120 samples)"
+    assert said in " ".join(done.out.split())
+    assert "let go early" not in done.out, "both ran as far"
 
 
 def test_each_contestant_is_told_on_stderr_as_soon_as_it_is_known(graft, there: Path) -> None:

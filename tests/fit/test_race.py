@@ -56,7 +56,9 @@ def test_a_spent_budget_ends_it_with_what_is_known() -> None:
     places = race(list(CHANCES), ROUNDS, asked({}), deadline=0.0)
     assert places[0].standing.name == "p95"
     assert {place.samples for place in places} == {200}
-    assert not any(place.let_go for place in places), "nobody ran further"
+    short = "the time was too short for more than 200 samples"
+    assert [place.let_go for place in places][:3] == ["", short, short]
+    assert {place.let_go for place in places[4:]} == {"in the lower half on 200 samples"}
 
 
 def test_who_is_let_go_is_told_why(monkeypatch) -> None:
@@ -65,6 +67,7 @@ def test_who_is_let_go_is_told_why(monkeypatch) -> None:
     places = race(list(CHANCES), ROUNDS, asked(log))
     assert [len(log[name]) for name in CHANCES][:1] == [800]  # alone after three rounds: no need for the fourth
     assert sorted(map(len, log.values())) == [200] * 4 + [400] * 2 + [800] * 2
+    assert [place.let_go for place in places[:3]] == ["", *(f"in the lower half on {n} samples" for n in (800, 400))]
     assert places[-1].let_go == "in the lower half on 200 samples"
 
 

@@ -60,7 +60,8 @@ def show_ranking(terminal: Terminal, ranking: Ranking, options: RankOptions, pag
         if row["samples"] < most:
             terminal.show(Text(f"let go early: {row['backbone']}: {row['let_go']}", style="dim"))
     if most < found["samples"]:
-        terminal.show(f"ended after {most} of {found['samples']} samples: one was left, or the time was too short")
+        why = dict.fromkeys(row["let_go"] for row in found["backbones"] if row["samples"] == most and row["let_go"])
+        terminal.show(f"ended after {most} of {found['samples']} samples: one was left (the others: {'; '.join(why)})")
     for one in found["skipped"]:
         terminal.show(f"left out: {one['backbone']}: {one['reason']}")
     terminal.show(found["advice"]["sentence"])

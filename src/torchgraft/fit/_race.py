@@ -21,7 +21,8 @@ Ask = Callable[[str, np.ndarray], Outcomes]
 class Place:
     """How far a contestant came: its `standing` among those that ran the same round, over `samples` samples.
 
-    `chance_best` is over all contestants, and sums to 1. `let_go`: why it ran no further ('' where nobody did).
+    `chance_best` is over all contestants, and sums to 1. `let_go`: why it ran no further ('' for who ran to the end, or
+    was left alone).
     """
 
     standing: Standing
@@ -58,7 +59,7 @@ def race(
         found, before = standings(outcomes, votes=votes(alive), seed=seed), len(rows)
         reasons = {} if coming is None else _let_go(found, pace, before, len(coming), deadline)
         if coming is None or len(found) - len(reasons) < 2:
-            return _shared([_place(one, before, {}) for one in found] + gone)
+            return _shared([_place(one, before, reasons) for one in found] + gone)
         alive = [one.name for one in found if one.name not in reasons]
         gone = [_place(one, before, reasons) for one in found if one.name in reasons] + gone
     raise ValueError("a race has at least one round")
