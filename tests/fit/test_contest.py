@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from torchgraft import rank
 from torchgraft.backbones import Backbone, Network, Offer
+from torchgraft.core import registry
 from torchgraft.core.errors import OptionError
 from torchgraft.core.progress import SILENT
 from torchgraft.core.types import ImagePreprocessing
@@ -64,12 +66,26 @@ def test_scores_of_pretraining_ask_its_classifier(contest: Networks, monkeypatch
     torch.manual_seed(0)
     monkeypatch.setattr(_contest.backbones, "load", lambda name: backbone(nn.Linear(6, 9)))
     contest.ask("test/net", np.arange(60))
-    z = contest.last["test/net"][0].z
+    z = contest.last["test/net"].z
     p = contest.source("test/net", z)
     assert p.shape == (58, 9)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     found = contest.scores("test/net", ("leep", "logme"))
     assert found["leep"] < 0 and np.isfinite(found["logme"])
+
+
+def test_the_h_score_votes_on_the_rows_asked_last_and_the_table_where_it_knows(contest: Networks) -> None:
+    contest.known = {"test/net": replace(OFFER, imagenet=70.0), "test/other": OFFER}
+    for name, rows in (("test/net", np.arange(60)), ("test/other", np.arange(60)), ("test/other", np.arange(30))):
+        contest.ask(name, rows)
+    votes = contest.votes(tuple(contest.known))
+    h_score = registry.get("rank", "h_score")
+    z, _ = contest.features("", np.arange(60))
+    whole = rank.Evidence(z=z, y=np.arange(58) % 3, n_classes=3)
+    half = rank.Evidence(z=z[:28], y=np.arange(28) % 3, n_classes=3)
+    assert votes["h_score"] == {"test/net": h_score.score(whole), "test/other": h_score.score(half)}
+    assert 1.5 < votes["h_score"]["test/net"] < 2, "three classes all but explain the variance: C - 1 = 2 at most"
+    assert votes["imagenet"] == {"test/net": 70.0}
 
 
 def test_without_a_classifier_they_are_not_defined(contest: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
