@@ -22,6 +22,15 @@ def test_latency_is_of_one_sample_and_throughput_of_all(photos, as_samples, phot
     assert found.engine == "torch"
 
 
+def test_torch_has_one_form_for_all_networks(photos, as_samples, photo_backbone, monkeypatch) -> None:
+    """Longer jobs would trace some of them, which takes seconds and compares forms."""
+    jobs, real = [], module.choose
+    monkeypatch.setattr(module, "choose", lambda *a, samples, **k: jobs.append(samples) or real(*a, samples=1, **k))
+    for engine in ("torch", "auto"):
+        module.speed(as_samples(photos(20), "image"), photo_backbone, engine=engine, repeats=1)
+    assert jobs == [1, 20]
+
+
 def test_texts(as_samples, text_backbone) -> None:
     found = module.speed(as_samples(["some words", "more of them here"], "text"), text_backbone, repeats=2)
     assert found.latency > 0 and found.throughput > 0

@@ -42,7 +42,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable:
     monkeypatch.setattr(ranking.Networks, "features", features)
     monkeypatch.setattr(ranking.Networks, "speed", speed)
     monkeypatch.setattr(ranking.Networks, "source", lambda self, name, z: None)
-    monkeypatch.setattr(ranking.Networks, "tuning", lambda self, name: float("nan"))
+    monkeypatch.setattr(ranking.Networks, "tuning", lambda self, name, deadline: float("nan"))
     samples = Samples(
         modality="image",
         ids=tuple(map(str, range(240))),

@@ -29,12 +29,18 @@ def test_real_steps_take_time(trained_text) -> None:
     assert np.isfinite(found) and found > 0
 
 
-def test_a_budget_that_is_spent_does_not_hinder_it(trained_photos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_that_is_spent_does_not_shorten_the_plan(trained_photos, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = trained_photos()
     monkeypatch.setattr(_FineTuning, "_seconds_a_sample", lambda self, head, fit: 0.5)
     spent = replace(problem, resources=replace(problem.resources, deadline=0.0))
     source = next(iter(problem.resources.backbones))
     assert expected_seconds(spent, source) == expected_seconds(problem, source)
+
+
+def test_it_is_not_measured_beyond_the_deadline(trained_text) -> None:
+    problem = trained_text(k=5)
+    spent = replace(problem, resources=replace(problem.resources, deadline=0.0))
+    assert np.isnan(expected_seconds(spent, next(iter(problem.resources.backbones))))
 
 
 def test_a_single_step_tells_nothing(trained_photos) -> None:

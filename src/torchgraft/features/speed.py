@@ -37,8 +37,9 @@ class Speed:
 def speed(samples: Samples, backbone: Backbone, *, engine: str = "auto", repeats: int = 7) -> Speed:
     """Measure on the first samples that can be read (64 at most), wall time, after a warm-up; `repeats` >= 1.
 
-    `engine` as for `extract`; auto takes what a job of this size would. Raises `DataError` where no sample can be
-    read, and what `engine.choose` raises.
+    `engine` as for `extract`; auto takes what a job of this size would, torch runs in the form that a single sample
+    has: one for all networks, with nothing to trace. Raises `DataError` where no sample can be read, and what
+    `engine.choose` raises.
     """
     some = source(samples.x[:_ASKED], backbone)
     at = np.arange(min(len(samples), _ASKED))
@@ -47,7 +48,8 @@ def speed(samples: Samples, backbone: Backbone, *, engine: str = "auto", repeats
         raise DataError(f"{samples.root}: none of the first {len(at)} samples can be read, so speed is not known.")
     with one_thread_each():
         named = engine if engine in ENGINES else "auto"
-        runner = choose(backbone, resolve(backbone, None), batches, samples=len(samples), engine=named, threads=cores())
+        job = 1 if named == "torch" else len(samples)
+        runner = choose(backbone, resolve(backbone, None), batches, samples=job, engine=named, threads=cores())
 
         def run(item: Any) -> int:
             batch = some.load(item)

@@ -64,8 +64,8 @@ class Contest:
         """Probabilities of the classes of pretraining, where there is a classifier."""
         return None
 
-    def tuning(self, name: str) -> float:
-        """Expected seconds of LP-FT on all samples; NaN where there is nothing to train."""
+    def tuning(self, name: str, deadline: float) -> float:
+        """Expected seconds of LP-FT on all samples; NaN where there is nothing to train, or no time to measure it."""
         return float("nan")
 
     def ask(self, name: str, rows: np.ndarray) -> Outcomes:
@@ -149,8 +149,8 @@ class Networks(Contest):
         with torch.inference_mode():
             return torch.softmax(classifier(torch.from_numpy(np.array(z))).double(), dim=1).numpy()
 
-    def tuning(self, name: str) -> float:
-        """See `Contest`; measured on a few steps of training."""
+    def tuning(self, name: str, deadline: float) -> float:
+        """See `Contest`; measured on a few steps of training, fewer where `deadline` (`time.monotonic()`) is near."""
         samples, backbone = self.samples, self.backbone(name)
         problem = Problem(
             blocks={name: np.zeros((len(samples), backbone.width), dtype=np.float32), samples.modality: samples.x},
@@ -158,7 +158,7 @@ class Networks(Contest):
             classes=samples.classes,
             folds=folds(samples.y, seed=self.seed),
             seed=self.seed,
-            resources=Resources(backbones={name: backbone}, poolings={name: backbone.pooling}),
+            resources=Resources(backbones={name: backbone}, poolings={name: backbone.pooling}, deadline=deadline),
         )
         return expected_seconds(problem, name)
 

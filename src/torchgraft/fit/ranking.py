@@ -202,7 +202,7 @@ def _with_tuning(rows: Sequence[Ranked], contest: Contest, deadline: float) -> t
     """The rows with what LP-FT would take, measured for those that ran to the end, as long as there is time."""
     final = rows[0].place.samples
     return tuple(
-        replace(row, tuning=contest.tuning(row.name))
+        replace(row, tuning=contest.tuning(row.name, deadline))
         if row.place.samples == final and time.monotonic() < deadline
         else row
         for row in rows

@@ -16,7 +16,7 @@ def expected_seconds(problem: Problem, source: str) -> float:
     """Wall seconds of LP-FT on `source` as it would run unhurried: all folds, trials of the rate, the last training.
 
     The cost of a sample is measured on this machine in a few steps with the real network, from a random head, on a few
-    of the problem's rows. NaN where too few steps could be timed.
+    of the problem's rows, until its deadline. NaN where too few steps could be timed.
     """
     from torchgraft.tune._budget import plan  # here: these load torch, which planning needs not
     from torchgraft.tune._finetune import _FineTuning
