@@ -93,4 +93,5 @@ def test_the_table_votes_in_every_round() -> None:
     places = race(list(CHANCES), ROUNDS, asked({}), votes=lambda names: {"t": {name: table[name] for name in names}})
     assert len({place.samples for place in places}) > 1
     assert places[0].standing.name == "p95"
-    assert {place.standing.by for place in places} == {("knn", "probe", "t")}
+    assert places[0].standing.by == ("knn", "probe", "t")
+    assert places[-1].standing.by == ("knn", "probe"), "it is so far behind that no vote counts"

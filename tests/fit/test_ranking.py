@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from torchgraft.data import Samples
 from torchgraft.evaluate.standings import standings
 from torchgraft.features.speed import Speed
 from torchgraft.fit import ranking
-from torchgraft.fit._contest import Contest
+from torchgraft.fit._contest import Networks
 from torchgraft.fit._race import Place
 from torchgraft.fit.options import RankOptions
 from torchgraft.fit.ranking import Ranked, advice, few, rank_backbones, rounds
@@ -81,18 +83,22 @@ def test_labels_of_pixels_are_refused(tmp_path: Path) -> None:
         rank_backbones(RankOptions(data=str(tmp_path), backbones="packaged/efficientnet_lite0"))
 
 
-class Listed(Contest):
+class Listed(Networks):
     """Features of six networks that tell two classes apart the better, the higher they stand in the table."""
 
-    names = tuple("abcdef")
-    accuracies: Mapping[str, float | None] = dict(zip(names, (45.0, 55.0, 62.0, 70.0, 77.0, None), strict=True))
+    def __init__(self, samples: Samples, accuracies: Sequence[float | None]) -> None:
+        about = partial(Offer, modality=samples.modality, width=8, parameters=1, size=1, licence="MIT")
+        known = {name: about(name=name, imagenet=value) for name, value in zip("abcdef", accuracies, strict=True)}
+        super().__init__(samples, known, engine="torch", seed=0, progress=SILENT)
 
-    def about(self, name: str) -> Offer:
-        known = self.accuracies[name]
-        return Offer(name=name, modality="image", width=8, parameters=1, size=1, licence="MIT", imagenet=known)
+    def speed(self, name: str) -> None:
+        return None
+
+    def source(self, name: str, z: np.ndarray) -> None:
+        return None
 
     def features(self, name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        gap = 0.2 + 0.1 * self.names.index(name)
+        gap = 0.4 + 0.06 * self.names.index(name)
         z = np.random.default_rng(0).normal(size=(len(self.samples), 8)) + gap * self.samples.y[:, None]
         return z[rows].astype(np.float32), np.arange(len(rows))
 
@@ -108,13 +114,15 @@ def test_the_table_votes_on_those_that_it_knows() -> None:
         split=np.full(120, "train"),
         root=Path(),
     )
-    contest = Listed(samples, seed=0, progress=SILENT)
+    contest = Listed(samples, (45.0, 55.0, 62.0, 70.0, 77.0, None))
     rows = ranking.run(contest, (), deadline=float("inf"))
     assert contest.votes("abf")["imagenet"] == {"a": 45, "b": 55}
     known, unknown = ["linear_probe", "knn", "h_score", "imagenet"], ["linear_probe", "knn", "h_score"]
     assert {row.name: row.to_dict()["by"] for row in rows} == dict.fromkeys("abcde", known) | {"f": unknown}
-    contest.accuracies = dict.fromkeys(Listed.names)
-    assert not any("imagenet" in row.place.standing.by for row in ranking.run(contest, (), deadline=float("inf")))
+    rows = ranking.run(Listed(samples, (None,) * 6), (), deadline=float("inf"))
+    assert not any("imagenet" in row.place.standing.by for row in rows)
+    words = Listed(replace(samples, modality="text"), (45.0, 55.0, 62.0, 70.0, 77.0, None))
+    assert {row.place.standing.by for row in ranking.run(words, (), deadline=float("inf"))} == {("linear_probe", "knn")}
 
 
 def test_rounds_are_nested_and_keep_every_class() -> None:

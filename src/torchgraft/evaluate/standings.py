@@ -19,6 +19,10 @@ Votes = Mapping[str, Mapping[str, float]]
 """Score or table -> contestant -> its number there, higher is better. Not every one need be known."""
 
 
+FAR = 0.15
+"""Share of the samples: who is beyond doubt so far behind the best by the scores is not lifted by votes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """One contestant: its expected mean rank (1: first by every score), the chance that it is the best.
@@ -48,9 +52,12 @@ def standings(
 
     `votes` are ranks that are the same in all draws: by a score that is no share of right samples, or by a table that
     was known before. The scores together are one voice, r, each vote is another; the rank of a contestant is the mean
-    of those voices that know it. For the chance to be the best the voices are drawn as the samples are, or it would be
-    sure of what is the same in all draws: with weights ~ Dirichlet(1, ..., 1) in each (Rubin, "The Bayesian bootstrap",
-    Annals of Statistics 1981). One voice more is an order at random: that all agree is no certainty.
+    of those voices that know it. A vote tells apart what samples can't: whose share of right samples is more than `FAR`
+    under that of the best in 97.5 % of the draws stands behind the others in every vote.
+
+    For the chance to be the best the voices are drawn as the samples are, or it would be sure of what is the same in
+    all draws: with weights ~ Dirichlet(1, ..., 1) in each (Rubin, "The Bayesian bootstrap", Annals of Statistics 1981).
+    One voice more is an order at random: that all agree is no certainty.
 
     Intervals are Wilson's for the sample size that the variance of the draws amounts to: 18 right of 18 are no
     certainty.
@@ -66,11 +73,13 @@ def standings(
         expected += shares / len(columns)
         for name, sample in zip(names, shares.T, strict=True):
             found[name][kind] = proportion(float(outcomes[name][kind].mean()), sample, n)
-    placed = {vote: _places(known, names) for vote, known in (votes or {}).items()}
+    far = _far(expected)
+    below = {names[i]: float(expected[:, i].mean()) for i in np.flatnonzero(far)}
+    placed = {vote: _places(_bounded(known, below), names) for vote, known in (votes or {}).items()}
     placed = {vote: places for vote, places in placed.items() if np.isfinite(places).any()}
     voices = np.stack([voice, *(np.broadcast_to(places, voice.shape) for places in placed.values())])
     voices = np.where(np.isnan(voices), np.nanmean(voices, axis=0), voices)
-    ranks, chances = voices.mean(axis=(0, 1)), _chances(voices, seed)
+    ranks, chances = voices.mean(axis=(0, 1)), _chances(voices, far, seed)
     order = sorted(range(len(names)), key=lambda i: (round(ranks[i], 9), -chances[i], names[i]))
     return [
         Standing(
@@ -79,21 +88,34 @@ def standings(
             chance_best=float(chances[i]),
             expected=proportion(float(expected[:, i].mean()), expected[:, i], n),
             scores=found[names[i]],
-            by=(*columns, *(vote for vote, places in placed.items() if np.isfinite(places[i]))),
+            by=(*columns, *(vote for vote, places in placed.items() if np.isfinite(places[i]) and not far[i])),
         )
         for i in order
     ]
 
 
-def _chances(voices: np.ndarray, seed: int) -> np.ndarray:
+def _far(shares: np.ndarray) -> np.ndarray:
+    """Who of K is beyond doubt more than `FAR` behind the best, by shares in D draws (D x K)."""
+    best = shares[:, shares.mean(axis=0).argmax()]
+    return np.quantile(best[:, None] - shares, 0.025, axis=0) > FAR
+
+
+def _bounded(known: Mapping[str, float], below: Mapping[str, float]) -> dict[str, float]:
+    """The vote with those `below` (and their shares, in [0, 1]) under all others; empty where it knows no other."""
+    kept = {name: value for name, value in known.items() if name not in below}
+    return kept | {name: min(kept.values()) - 2 + share for name, share in below.items()} if kept else {}
+
+
+def _chances(voices: np.ndarray, far: np.ndarray, seed: int) -> np.ndarray:
     """Share of draws in which each of K has the lowest mean rank of V voices (V x D x K), weighted at random.
 
-    Of several voices; a single one, of samples alone, is as sure as these are.
+    Of several voices; a single one, of samples alone, is as sure as these are. The one by lot lifts nobody either who
+    is `far` behind.
     """
     rng = np.random.default_rng(seed)
     if len(voices) > 1:
-        order = np.tile(np.arange(1.0, voices.shape[2] + 1), (voices.shape[1], 1))
-        voices = np.concatenate([voices, rng.permuted(order, axis=1)[None]])
+        order = np.tile(np.arange(1.0, len(far) + 1), (voices.shape[1], 1))
+        voices = np.concatenate([voices, rng.permuted(order, axis=1)[None] + len(far) * far])
     weights = rng.dirichlet(np.ones(len(voices)), size=voices.shape[1]).T
     drawn = (weights[:, :, None] * voices).sum(axis=0)
     best = np.isclose(drawn, drawn.min(axis=1, keepdims=True))

@@ -28,7 +28,7 @@ SCORES = ("linear_probe", "knn")
 """What decides, sample by sample; the first is the accuracy that is told."""
 
 VOTE = "h_score"
-"""A score that votes beside them. But for its shrinkage, no linear map of the features changes it."""
+"""A score that votes beside them on photos. But for its shrinkage, no linear map of the features changes it."""
 
 
 class Contest:
@@ -50,11 +50,8 @@ class Contest:
         return None
 
     def votes(self, names: Sequence[str]) -> Votes:
-        """What ranks them beside what they get right: `VOTE` on the rows asked last, and what is known of ImageNet."""
-        known = {name: self.about(name) for name in names}
-        table = {name: about.imagenet for name, about in known.items() if about and about.imagenet}
-        with one_thread():
-            return {VOTE: {name: self.scores(name, (VOTE,))[VOTE] for name in names}, "imagenet": table}
+        """What ranks them beside what they get right."""
+        return {}
 
     def speed(self, name: str) -> Speed | None:
         """How fast it is on this machine."""
@@ -132,6 +129,17 @@ class Networks(Contest):
         """See `Contest`."""
         return self.known[name]
 
+    def votes(self, names: Sequence[str]) -> Votes:
+        """Of photos `VOTE` on the rows asked last, and what is known of ImageNet. Of texts none.
+
+        Where samples are few, the H-score of text encoders goes down with depth, whatever the task.
+        """
+        if self.samples.modality != "image":
+            return {}
+        table = {name: self.known[name].imagenet for name in names if self.known[name].imagenet}
+        with one_thread():
+            return {VOTE: {name: self.scores(name, (VOTE,))[VOTE] for name in names}, "imagenet": table}
+
     def speed(self, name: str) -> Speed:
         """See `Contest`."""
         if name not in self._speeds:
@@ -191,10 +199,6 @@ class Arrays(Contest):
         for path in filter(None, others):
             self.arrays[path] = self._read(path, options)
         self.names = tuple(self.arrays)
-
-    def votes(self, names: Sequence[str]) -> Votes:
-        """None: of a few standardised columns the H-score's shrinkage can be whole, and the score 0."""
-        return {}
 
     def _read(self, path: str, options: RankOptions) -> np.ndarray:
         """Its rows for the samples at hand: rows of both files are the same samples, in the same order."""
