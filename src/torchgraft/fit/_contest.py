@@ -132,7 +132,7 @@ class Networks(Contest):
     def votes(self, names: Sequence[str]) -> Votes:
         """Of photos `VOTE` on the rows asked last, and what is known of ImageNet. Of texts none.
 
-        Where samples are few, the H-score of text encoders goes down with depth, whatever the task.
+        The H-score puts an encoder of sentences below its own first blocks, whatever the task.
         """
         if self.samples.modality != "image":
             return {}
