@@ -11,21 +11,22 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from _rank_sets import LABELS, add_places, backbones, draw
+from _rank_sets import LABELS, add_places, backbones, draw, split
 from torchgraft import features, rank
 from torchgraft.backbones import load
 from torchgraft.core import registry
 from torchgraft.core.runtime import keep_memory, one_thread, wait_passively
-from torchgraft.data import ReadOptions, Samples, check, read
-from torchgraft.evaluate.standings import standings
+from torchgraft.data import ReadOptions, Samples, read
+from torchgraft.evaluate.standings import Outcomes, Votes, standings
 from torchgraft.fit._contest import SCORES, VOTE
 
 TEXTS: Mapping[str, int] = {"trec": 64, "sst2": 100}
 """Set -> labels a class."""
 
 ENCODERS = [*(f"first/{k}/packaged/minilm_l6" for k in range(1, 6)), "packaged/minilm_l6"]
+
+TRAINED = ("efficientnet_lite0", "mobilenetv1_025_128", "mobilenetv1_100_224")
+"""Beside the untrained network."""
 
 
 def main() -> None:
@@ -37,50 +38,30 @@ def main() -> None:
     wait_passively()
     print("| texts | score | after block 1 | 2 | 3 | 4 | 5 | 6 (all) |\n|---|---|---|---|---|---|---|---|")
     for name, each in TEXTS.items():
-        _texts(name, _few(read(arguments.data / name, ReadOptions()), each))
-    names = [_untrained(arguments.work), *backbones(arguments.weights, arguments.work)]
-    names = [name for name in names if name.endswith(("untrained", "025_128", "v1_100_224", "lite0"))]
+        _print(name, split(name, 0, read(arguments.data / name, ReadOptions()), each, 0).samples, ENCODERS)
+    trained = [name for name in backbones(arguments.weights, arguments.work) if _short(name) in TRAINED]
+    names = [_untrained(arguments.work), *trained]
     print(f"\n| photos | score | {' | '.join(map(_short, names))} |\n|---|---|{'---|' * len(names)}")
     for name in LABELS:
         samples = draw(name, 0, arguments.data, arguments.work).samples
-        _photos(name, samples.take(samples.split == "train"), names)
+        outcomes, votes = _print(name, samples.take(samples.split == "train"), names)
+        order = [one.name for one in standings(outcomes, votes=votes)]
+        print(f"| {name} | place in the order | {' | '.join(str(order.index(one) + 1) for one in names)} |", flush=True)
 
 
-def _texts(name: str, samples: Samples) -> None:
-    evidence = [_evidence(samples, encoder) for encoder in ENCODERS]
-    for score in (*SCORES, VOTE):
-        print(f"| {name} | {score} | {_told(score, evidence)} |", flush=True)
-
-
-def _photos(name: str, samples: Samples, names: Sequence[str]) -> None:
-    evidence = [_evidence(samples, backbone) for backbone in names]
-    for score in (*SCORES, VOTE):
-        print(f"| {name} | {score} | {_told(score, evidence)} |")
-    with one_thread():
-        outcomes = {
-            backbone: {score: registry.get("rank", score).outcomes(one) for score in SCORES}
-            for backbone, one in zip(names, evidence, strict=True)
-        }
-        votes = {backbone: registry.get("rank", VOTE).score(one) for backbone, one in zip(names, evidence, strict=True)}
-    order = [one.name for one in standings(outcomes, votes={VOTE: votes})]
-    print(f"| {name} | place in the order | {' | '.join(str(order.index(one) + 1) for one in names)} |", flush=True)
-
-
-def _told(score: str, evidence: Sequence[rank.Evidence]) -> str:
-    with one_thread():
-        return " | ".join(f"{registry.get('rank', score).score(one):.2f}" for one in evidence)
-
-
-def _evidence(samples: Samples, backbone: str) -> rank.Evidence:
-    found = features.extract(samples, load(backbone), engine="torch")
-    return rank.Evidence(z=found.z, y=samples.y[found.kept], n_classes=len(samples.classes))
-
-
-def _few(samples: Samples, each: int) -> Samples:
-    samples, _ = check(samples)
-    samples, rng = samples.take(samples.split != "test"), np.random.default_rng(0)
-    rows = [rng.permutation(np.flatnonzero(samples.y == c))[:each] for c in range(len(samples.classes))]
-    return samples.take(np.sort(np.concatenate(rows)))
+def _print(name: str, samples: Samples, names: Sequence[str]) -> tuple[dict[str, Outcomes], Votes]:
+    """A row for each score; what each backbone gets right, and the H-score's vote."""
+    outcomes, vote = {}, {}
+    for backbone in names:
+        found = features.extract(samples, load(backbone), engine="torch")
+        evidence = rank.Evidence(z=found.z, y=samples.y[found.kept], n_classes=len(samples.classes))
+        with one_thread():
+            outcomes[backbone] = {score: registry.get("rank", score).outcomes(evidence) for score in SCORES}
+            vote[backbone] = registry.get("rank", VOTE).score(evidence)
+    for score in SCORES:
+        print(f"| {name} | {score} | {' | '.join(f'{outcomes[one][score].mean():.2f}' for one in names)} |")
+    print(f"| {name} | {VOTE} | {' | '.join(f'{vote[one]:.2f}' for one in names)} |", flush=True)
+    return outcomes, {VOTE: vote}
 
 
 def _untrained(folder: Path) -> str:

@@ -107,6 +107,9 @@ def test_other_files_empty_folders_and_broken_links(files, tmp_path: Path) -> No
     assert samples.findings[0].examples == ("a/2.jpg",)
     assert samples.findings[1].examples == ("c/notes.md", "readme.txt")
     assert samples.findings[2].examples == ("c",)
+    assert samples.findings[0].message.startswith("1 folder or link can't be opened")
+    assert samples.findings[1].message.startswith("2 files are no images: ")
+    assert samples.findings[2].message.startswith("1 folder holds no images: ")
 
 
 def test_a_folder_called_x_jpg(files) -> None:

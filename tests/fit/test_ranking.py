@@ -180,6 +180,13 @@ def test_the_knee_is_the_fastest_within_half_a_point() -> None:
     assert "; frozen, it is the best of 3 with a chance of 20 %." in advice(marked[1:])
 
 
+def test_who_is_as_likely_as_the_pick_but_for_rounding_is_not_called_likelier() -> None:
+    right = (np.random.default_rng(0).permutation(400) < 320).astype(float)
+    marked = ranking._marked([row("slow", right, 0.02, 0.501), row("quick", right, 0.01, 0.499)])
+    assert "Start from quick" in advice(marked)
+    assert "likelier" not in advice(marked)
+
+
 def test_who_was_let_go_early_beats_nobody_that_ran_further() -> None:
     """On 100 samples `early` is faster and luckier than `far`, which is still on the front, and the knee."""
     rng = np.random.default_rng(0)

@@ -23,10 +23,10 @@ EXAMPLES = (
 @with_options(RankOptions)
 def run(terminal: Terminal, given: dict[str, Any], json: JsonFlag = False) -> None:
     """Compute each backbone's features once, ask a cross-validated linear probe and the nearest neighbours how often
-    they are right, and measure how fast the backbone is on this machine. These two, the H-score and the ImageNet table
-    make the order. All begin on few samples; those that can't be the best any more are let go early. Nothing is
-    trained, nothing is downloaded unasked, and `graft fit` finds the features in the store. Writes a page to read
-    (report.html) and its numbers (report.json) into one folder.
+    they are right, and measure how fast the backbone is on this machine. These two make the order, of photos together
+    with the H-score and the ImageNet table. All begin on few samples; those that can't be the best any more are let go
+    early. Nothing is trained, nothing is downloaded unasked, and `graft fit` finds the features in the store. Writes a
+    page to read (report.html) and its numbers (report.json) into one folder.
     """
     if "data" not in given:
         raise OptionError("DATA is missing: the folder of class folders, table of texts or feature file to rank on.")

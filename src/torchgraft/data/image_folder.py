@@ -140,23 +140,30 @@ def _strange(path: Path, tree: Tree, layout: Layout, aside: int) -> list[Finding
     found = []
     if aside:
         others = sorted({image.parts[0] for image in tree.images if not layout.split(image)})
-        message = f"{aside} images lie beside the train, val and test folders: {shown_all(others)}."
+        message = (
+            f"{_many(aside, 'image lies', 'images lie')} beside the train, val and test folders: {shown_all(others)}."
+        )
         found.append(_finding("other_files", "warning", [Path(o) for o in others], message, "left out", aside))
     if tree.closed:
-        message = f"{len(tree.closed)} folders or links can't be opened. First: {shown(str(tree.closed[0]))}."
+        many = _many(len(tree.closed), "folder or link", "folders or links")
+        message = f"{many} can't be opened. First: {shown(str(tree.closed[0]))}."
         found.append(_finding("unreadable", "warning", tree.closed, message, "left out"))
     others = [file for file in tree.others if not _metadata.is_metadata(file)]
     if others:
-        what = "1 file is no image" if len(others) == 1 else f"{len(others)} files are no images"
-        message = f"{what}: {shown_all((str(o) for o in others), 4)}."
+        many = _many(len(others), "file is no image", "files are no images")
+        message = f"{many}: {shown_all((str(o) for o in others), 4)}."
         found.append(_finding("other_files", "note", others, message, "not read"))
     filled = {parent for image in tree.images for parent in image.parents}
     empty = [folder for folder in tree.folders if folder not in filled and folder not in tree.closed]
     if empty:
-        what = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
-        message = f"{what} no images: {shown_all(str(folder) for folder in empty)}."
+        many = _many(len(empty), "folder holds", "folders hold")
+        message = f"{many} no images: {shown_all(str(folder) for folder in empty)}."
         found.append(_finding("empty_class", "warning", empty, message, "no class was made of them"))
     return found
+
+
+def _many(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _refuse_pairs(path: Path, images: Sequence[PurePosixPath], layout: Layout) -> None:

@@ -308,7 +308,7 @@ def advice(rows: Sequence[Ranked]) -> str:
         f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}] of new samples"
     )
     finals = [row for row in rows if row.place.samples == pick.place.samples]
-    likely = max(finals, key=lambda row: (row.place.chance_best, row is pick))
+    likely = max(finals, key=lambda row: (round(row.place.chance_best, 2), row is pick))
     if likely is not pick:
         chances = " % against ".join(f"{100 * row.place.chance_best:.0f}" for row in (likely, pick))
         said += f". {likely.name} is likelier to be the best ({chances} %)"
